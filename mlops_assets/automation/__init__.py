@@ -1,0 +1,1 @@
+"""Thin Dagster jobs, schedules and sensors."""

@@ -1,0 +1,1 @@
+"""Dagster components: a model's spec becomes its definitions."""

@@ -1,0 +1,1 @@
+"""One folder per model, each with a defs.yaml."""

@@ -1,0 +1,37 @@
+"""The errors of this project: each names the thing, its value, the limit and the fix."""
+
+
+class MlopsError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class SpecError(MlopsError):
+    """A defs.yaml says something impossible."""
+
+
+class SourceError(MlopsError):
+    """A source is away, or is not what the spec says it is."""
+
+
+class DataError(MlopsError):
+    """Rows cannot be used for what was asked of them."""
+
+
+class BundleError(MlopsError):
+    """A serving bundle is missing, damaged or not trusted."""
+
+
+class RequestError(MlopsError):
+    """A prediction request breaks the contract; `field` names the offending part."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ReleaseError(MlopsError):
+    """A release was refused: gates, approval or a concurrent move of the alias."""
+
+
+class NotTrainableError(MlopsError):
+    """There is not enough labelled history to train on."""

@@ -1,0 +1,142 @@
+"""Where the project keeps its state and how its parts find each other.
+
+`Settings` is the only reader of the environment (prefix `MLOPS_`). Everything lives under
+`MLOPS_HOME`, by default `.mlops/` in the project; deleting that folder is a clean start.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+# Our dependencies phone home by default and MLflow waits four minutes for a dead server.
+QUIET_ENVIRONMENT: Mapping[str, str] = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "DAGSTER_DISABLE_TELEMETRY": "1",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Settings(BaseSettings):
+    """All that differs between a laptop and a cluster."""
+
+    model_config = SettingsConfigDict(env_prefix="MLOPS_", frozen=True, extra="ignore")
+
+    home: Path = Field(
+        default=PROJECT_ROOT / ".mlops",
+        description="Folder of all state: lake, MLflow store, Dagster home, bundles, logs.",
+    )
+    tracking_uri: str = Field(
+        default="", description="MLflow tracking and registry URI; by default SQLite under home."
+    )
+    lake_uri: str = Field(
+        default="", description="Root of the Delta tables; by default a folder under home."
+    )
+    models_dir: Path = Field(
+        default=Path(__file__).resolve().parent / "defs",
+        description="Folder with one subfolder per model, each holding a defs.yaml.",
+    )
+    serve_host: str = Field(default="127.0.0.1", description="Address that the HTTP server binds.")
+    serve_port: int = Field(default=8000, description="Port of the HTTP server.")
+    serve_replicas: int = Field(default=1, description="Ray Serve replicas.", ge=1)
+    serve_token: str = Field(
+        default="", description="Bearer token; required when serve_host is not a loopback address."
+    )
+    follow_seconds: float = Field(
+        default=1.0, description="How often serving looks for a moved alias, in seconds.", gt=0
+    )
+    sensor_seconds: int = Field(
+        default=30, description="Least time between two ticks of each sensor, in seconds.", ge=1
+    )
+
+    @property
+    def mlflow_uri(self) -> str:
+        """The tracking URI in force."""
+        return self.tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Where the default store keeps artifacts."""
+        return self.home / "mlflow" / "artifacts"
+
+    @property
+    def lake_root(self) -> str:
+        """The lake root in force."""
+        return self.lake_uri or str(self.home / "lake")
+
+    @property
+    def dagster_home(self) -> Path:
+        """DAGSTER_HOME: instance storage and the generated dagster.yaml."""
+        return self.home / "dagster"
+
+    @property
+    def bundle_cache(self) -> Path:
+        """The node's cache of verified serving bundles."""
+        return self.home / "bundles"
+
+    @property
+    def serving_state(self) -> Path:
+        """The pointer file that replicas watch."""
+        return self.home / "serving" / "state.json"
+
+    @property
+    def prediction_log(self) -> Path:
+        """Folder of prediction log segments."""
+        return self.home / "prediction_log"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of HTML reports and pictures."""
+        return self.home / "reports"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the supervised processes' logs."""
+        return self.home / "logs"
+
+    @property
+    def locks(self) -> Path:
+        """Folder of lock files."""
+        return self.home / "locks"
+
+    @property
+    def clock_file(self) -> Path:
+        """Where a replay keeps its clock; absent in live operation."""
+        return self.home / "clock.json"
+
+    @property
+    def services_file(self) -> Path:
+        """Addresses of the services that `mlops up` runs."""
+        return self.home / "up.json"
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a child process that must share these settings."""
+        own = {
+            f"MLOPS_{name.upper()}": str(getattr(self, name))
+            for name in type(self).model_fields
+            if str(getattr(self, name))
+        }
+        return {
+            **os.environ,
+            **QUIET_ENVIRONMENT,
+            **own,
+            "DAGSTER_HOME": str(self.dagster_home),
+        }
+
+    @classmethod
+    def load(cls) -> "Settings":
+        """Read the environment and silence our dependencies' telemetry in this process."""
+        for name, value in QUIET_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        settings = cls()
+        return settings.model_copy(update={"home": settings.home.expanduser().resolve()})

@@ -1,0 +1,365 @@
+"""All that a model's `defs.yaml` may say.
+
+Each field carries the description that users read in the component's documentation. What one
+field cannot know alone (a label among the features, a slice over an undeclared column, a window
+longer than its history) is checked by `problems`, which names the place in the file.
+"""
+
+import hashlib
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn, Task
+
+Scalar = bool | int | float | str
+LossMetric = Literal["log_loss", "brier", "mae", "rmse"]
+ScoreMetric = Literal["accuracy", "precision", "recall", "f1", "roc_auc", "r2"]
+Metric = LossMetric | ScoreMetric
+LOWER_IS_BETTER = frozenset(("log_loss", "brier", "mae", "rmse"))
+TASK_METRICS: dict[Task, frozenset[str]] = {
+    "binary": frozenset(("log_loss", "brier", "accuracy", "precision", "recall", "f1", "roc_auc")),
+    "multiclass": frozenset(
+        ("log_loss", "brier", "accuracy", "precision", "recall", "f1", "roc_auc")
+    ),
+    "regression": frozenset(("mae", "rmse", "r2")),
+}
+PERIODS_PER_MONTH = {"hourly": 730, "daily": 30, "weekly": 4, "monthly": 1}
+
+
+class Part(BaseModel):
+    """A frozen section of the spec that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ParquetSource(Part):
+    """Rows from one Parquet file or a folder of them."""
+
+    kind: Literal["parquet"]
+    path: str = Field(description="File or folder, relative to the defs.yaml's folder.")
+
+
+class CsvSource(Part):
+    """Rows from one CSV file with a header."""
+
+    kind: Literal["csv"]
+    path: str = Field(description="File, relative to the defs.yaml's folder.")
+
+
+class SqlSource(Part):
+    """Rows from any database that SQLAlchemy reaches, one period at a time."""
+
+    kind: Literal["sql"]
+    url: str = Field(default="", description="SQLAlchemy URL without a password; or use url_env.")
+    url_env: str = Field(
+        default="",
+        description="Environment variable that holds the SQLAlchemy URL, password included.",
+    )
+    table: str = Field(description="Table or view, optionally as schema.table.")
+
+
+Source = Annotated[ParquetSource | CsvSource | SqlSource, Field(discriminator="kind")]
+
+
+class Label(Part):
+    """What the model predicts, and when the truth is known."""
+
+    column: str = Field(description="Column that holds the truth; null means that it has none.")
+    above: float | None = Field(
+        default=None, description="Binary tasks: the label is whether the column exceeds this."
+    )
+    known_at: str = Field(
+        default="", description="Column with the time at which the label becomes known."
+    )
+    known_after: timedelta = Field(
+        default=timedelta(0),
+        description="Delay from the event to the known label, where no column tells it.",
+    )
+
+
+class Period(Part):
+    """How history is cut."""
+
+    every: Literal["hourly", "daily", "weekly", "monthly"] = Field(
+        default="weekly", description="Length of a period; weeks begin on Monday, in UTC."
+    )
+    start: date = Field(description="First day of the history.")
+    end: date | None = Field(
+        default=None, description="Day after the last one, for a history that has ended."
+    )
+
+
+class Column(Part):
+    """The contract of one input column."""
+
+    type: ColumnType = Field(description="number, integer, category or boolean.")
+    nullable: bool = Field(default=False, description="Whether a value may be missing.")
+    min: float | None = Field(default=None, description="Least allowed value.")
+    max: float | None = Field(default=None, description="Greatest allowed value.")
+    categories: tuple[str, ...] = Field(
+        default=(), description="Allowed values of a category; empty allows every value."
+    )
+    description: str = Field(default="", description="What the column means, with its unit.")
+
+
+def _column_from_shorthand(value: Any) -> Any:
+    """`carrier: category` and `seats: number?` are short for a full column."""
+    if isinstance(value, str):
+        return {"type": value.removesuffix("?"), "nullable": value.endswith("?")}
+    return value
+
+
+ShortColumn = Annotated[Column, BeforeValidator(_column_from_shorthand)]
+
+
+class RowCheck(Part):
+    """A rule that every row must satisfy."""
+
+    name: str = Field(description="Short name, shown as the reason in quarantine.")
+    expression: str = Field(
+        description="A pandas expression over the columns that is true for good rows."
+    )
+
+
+class Validation(Part):
+    """What makes a period's rows acceptable."""
+
+    max_rejected_share: float = Field(
+        default=0.01, ge=0, le=1, description="Above this share of bad rows the period is refused."
+    )
+    min_rows: int = Field(default=1, ge=0, description="Fewer rows in a period fail the check.")
+    checks: tuple[RowCheck, ...] = Field(default=(), description="Rules over several columns.")
+
+
+class Derived(Part):
+    """A column computed from others inside the fitted pipeline."""
+
+    name: str = Field(description="Name of the new column.")
+    kind: Literal["difference", "ratio", "product", "cyclical", "log1p"] = Field(
+        description="difference a-b, ratio a/b, product a*b, cyclical (sine and cosine of a over "
+        "`cycle`), log1p of a."
+    )
+    columns: tuple[str, ...] = Field(description="One or two numeric columns.")
+    cycle: float | None = Field(default=None, gt=0, description="Length of a cycle.")
+
+
+class Candidate(Part):
+    """An estimator and the settings to try."""
+
+    estimator: Literal[
+        "logistic_regression",
+        "ridge",
+        "random_forest",
+        "hist_gradient_boosting",
+    ] = Field(description="Which scikit-learn estimator, in its form for the task.")
+    params: dict[str, Scalar | None] = Field(
+        default={}, description="Settings that are not searched."
+    )
+    grid: tuple[dict[str, Scalar | tuple[Scalar | None, ...] | None], ...] = Field(
+        default=({},),
+        description="Search space: one trial per combination; a value or a list per setting.",
+    )
+
+
+class Window(Part):
+    """Which history a training uses."""
+
+    last: int | None = Field(
+        default=None, ge=1, description="Only the last N training periods; empty: all of them."
+    )
+    min: int = Field(default=4, ge=1, description="Least number of training periods.")
+
+
+class Training(Part):
+    """How a challenger is made."""
+
+    window: Window = Field(default=Window(), description="Which history a training uses.")
+    validation: int = Field(
+        default=2, ge=1, description="Periods after the training rows that choose the candidate."
+    )
+    holdout: int = Field(
+        default=2, ge=1, description="Newest periods, used by the gates only, never for training."
+    )
+    candidates: tuple[Candidate, ...] = Field(
+        default=(Candidate(estimator="hist_gradient_boosting"),),
+        min_length=1,
+        description="Estimators that compete.",
+    )
+    metric: Metric | None = Field(
+        default=None,
+        description="What the candidates are compared by; log_loss, or mae for a regression.",
+    )
+    search_rows: int = Field(
+        default=20_000,
+        ge=100,
+        description="At most so many training rows in the search, drawn evenly; the winner is "
+        "refitted on all of them.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice.")
+
+
+class Slice(Part):
+    """A part of the rows that must not be sacrificed for the average."""
+
+    column: str = Field(description="Column whose values are the slices.")
+    min_rows: int = Field(default=200, ge=1, description="Smaller slices are not judged.")
+    max_loss_ratio: float = Field(
+        default=1.1,
+        gt=0,
+        description="A slice fails when its loss surely exceeds the champion's on it this often.",
+    )
+
+
+class Parity(Part):
+    """How closely the compiled model must follow the fitted pipeline."""
+
+    tolerance: float = Field(default=1e-5, gt=0, description="Largest difference of most rows.")
+    share: float = Field(default=0.999, gt=0, le=1, description="Share of rows within tolerance.")
+    max_difference: float = Field(default=0.01, gt=0, description="Largest difference of any row.")
+
+
+class Gates(Part):
+    """What a challenger must prove before it may serve."""
+
+    minimum: dict[Metric, float] = Field(
+        default={},
+        description="Worst allowed value per metric: a floor for scores, a ceiling for losses.",
+    )
+    margin: float = Field(
+        default=0.02,
+        ge=0,
+        description="Non-inferiority: how much worse than the champion, as a share of its loss, "
+        "the upper end of the interval may be.",
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Of every interval.")
+    slices: tuple[Slice, ...] = Field(default=(), description="Slices that are judged alone.")
+    max_calibration_error: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Classification: largest expected calibration error (10 equal-mass bins).",
+    )
+    latency_ms: float = Field(
+        default=50.0, gt=0, description="Largest median time of a one-row prediction."
+    )
+    parity: Parity = Field(default=Parity(), description="Compiled model against pipeline.")
+    approval: Literal["automatic", "manual"] = Field(
+        default="automatic", description="Whether a person must release a passed challenger."
+    )
+
+
+class Monitoring(Part):
+    """How the served model is watched."""
+
+    wait: timedelta = Field(
+        default=timedelta(days=1),
+        description="Time after a period's end until its labels are judged.",
+    )
+    min_rows: int = Field(default=200, ge=1, description="Smaller periods are not judged.")
+    min_label_coverage: float = Field(
+        default=0.8, ge=0, le=1, description="Below this share of labels a period isn't judged."
+    )
+    false_alarm_rate: float = Field(
+        default=0.01, gt=0, lt=1, description="Budget of each report's tests on unchanged data."
+    )
+    min_effect: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Drift smaller than this (KS or total variation distance) is no drift.",
+    )
+
+
+class Retraining(Part):
+    """When the loop acts."""
+
+    policy: Literal["performance", "rule_of_thumb", "schedule"] = Field(
+        default="performance",
+        description="performance: loss test on matured labels, or drift that lasts. "
+        "rule_of_thumb: what many teams start from, to compare with. schedule: every N periods.",
+    )
+    cooldown: int = Field(
+        default=2, ge=0, description="Periods after a release in which no retrain is started."
+    )
+    drift_patience: int = Field(
+        default=4,
+        ge=1,
+        description="performance: periods in a row with drift, the newest included, that start "
+        "a retrain even though the labels show no harm yet.",
+    )
+    every: int = Field(default=8, ge=1, description="schedule: periods between retrains.")
+    floor: float = Field(
+        default=0.85, description="rule_of_thumb: least mean accuracy of the last 5 periods."
+    )
+    rollback_periods: int = Field(
+        default=2,
+        ge=0,
+        description="Periods after a release in which proven harm rolls back instead.",
+    )
+
+
+class Serving(Part):
+    """Limits of the HTTP endpoint."""
+
+    max_rows: int = Field(default=10_000, ge=1, description="Most rows in one request.")
+
+
+class ModelSpec(Part):
+    """One model: where its rows come from, what it predicts, and how it is kept good."""
+
+    task: Task = Field(description="binary, multiclass or regression.")
+    description: str = Field(default="", description="What the model is for.")
+    owner: str = Field(
+        default="team:ml", description="Who answers for it: an e-mail address or team:name."
+    )
+    source: Source = Field(description="Where rows come from.")
+    entity: str = Field(description="Column that identifies a row's subject.")
+    event_time: str = Field(description="Column with the time of the event, in UTC.")
+    label: Label = Field(description="What is predicted, and when the truth is known.")
+    period: Period = Field(description="How history is cut.")
+    columns: dict[str, ShortColumn] = Field(
+        min_length=1, description="The model's inputs; `name: type`, or `type?` if nullable."
+    )
+    validation: Validation = Field(default=Validation(), description="What rows must satisfy.")
+    derived: tuple[Derived, ...] = Field(
+        default=(), description="Columns computed inside the pipeline."
+    )
+    training: Training = Field(default=Training(), description="How a challenger is made.")
+    gates: Gates = Field(default=Gates(), description="What a challenger must prove.")
+    monitoring: Monitoring = Field(default=Monitoring(), description="How it is watched.")
+    retraining: Retraining = Field(default=Retraining(), description="When the loop acts.")
+    serving: Serving = Field(default=Serving(), description="Limits of the HTTP endpoint.")
+
+    @property
+    def primary_metric(self) -> Metric:
+        """What candidates are compared by."""
+        return self.training.metric or ("mae" if self.task == "regression" else "log_loss")
+
+    @property
+    def source_columns(self) -> tuple[str, ...]:
+        """Every column that is read from the source, each once."""
+        names = [self.entity, self.event_time, *self.columns, self.label.column]
+        if self.label.known_at:
+            names.append(self.label.known_at)
+        return tuple(dict.fromkeys(names))
+
+    def content_hash(self) -> str:
+        """Hex digest of everything the spec says."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def contract(self, model: str, classes: tuple[str, ...]) -> Contract:
+        """The contract of a version of this model with these class labels."""
+        return Contract(
+            model=model,
+            task=self.task,
+            columns=tuple(
+                ContractColumn(name, column.type, column.nullable)
+                for name, column in self.columns.items()
+            ),
+            classes=classes,
+            entity=self.entity,
+            event_time=self.event_time,
+            max_rows=self.serving.max_rows,
+        )

@@ -1,0 +1,1 @@
+"""Input and output without an orchestrator: sources, lake, registry, bundles, logs."""

@@ -1,0 +1,1 @@
+"""The Ray Serve application that answers predictions and follows the registry's aliases."""
