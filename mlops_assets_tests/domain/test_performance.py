@@ -1,0 +1,162 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.evaluation import row_losses
+from mlops_assets.domain.performance import LossReference, PerformanceReport, performance
+
+
+def rows(rng: np.random.Generator, n: int, flipped: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn from honest probabilities, a share of them flipped."""
+    p = rng.beta(1, 3, n)
+    y = (rng.random(n) < p).astype(int)
+    y = np.where(rng.random(n) < flipped, 1 - y, y)
+    return y, np.column_stack([1 - p, p])
+
+
+def release(rng: np.random.Generator, n: int = 3000) -> LossReference:
+    return LossReference.of(row_losses("binary", *rows(rng, n)))
+
+
+def judge(
+    y: np.ndarray, outputs: np.ndarray, reference: LossReference, **changes: Any
+) -> PerformanceReport:
+    limits = {
+        "predictions": len(y),
+        "min_rows": 200,
+        "min_coverage": 0.8,
+        "false_alarm_rate": 0.01,
+        "previous_losses": None,
+        "seed": 0,
+    } | changes
+    return performance("binary", y, outputs, ("0", "1"), reference=reference, **limits)
+
+
+@pytest.mark.parametrize("n", [200, 2000])
+def test_an_unchanged_world_rarely_looks_harmed(n: int):
+    rng = np.random.default_rng(n)
+    reports = [judge(*rows(rng, n), release(rng), false_alarm_rate=0.05) for _ in range(500)]
+    harmed = sum(report.harmed for report in reports)
+    # 5% of 500 is 25; a test that never alarms is as wrong as one that alarms too often.
+    assert 8 <= harmed <= 40
+
+
+@pytest.mark.parametrize(("n", "flipped", "power"), [(500, 0.15, 0.95), (2000, 0.08, 0.95)])
+def test_flipped_labels_are_caught(n: int, flipped: float, power: float):
+    rng = np.random.default_rng(1)
+    reports = [judge(*rows(rng, n, flipped), release(rng)) for _ in range(100)]
+    assert np.mean([report.harmed for report in reports]) >= power
+
+
+def test_labels_that_decay_by_a_point_per_period_are_caught_within_twelve():
+    rng = np.random.default_rng(2)
+    for _ in range(10):
+        reference = release(rng)
+        harmed = [judge(*rows(rng, 2000, k / 100), reference).harmed for k in range(1, 13)]
+        assert any(harmed)
+
+
+def test_a_better_period_is_no_harm():
+    rng = np.random.default_rng(3)
+    y, _ = rows(rng, 1000)
+    report = judge(y, np.column_stack([1 - y, y]) * 0.98 + 0.01, release(rng))
+    assert not report.harmed
+    assert report.z is not None
+    assert report.z < -5
+
+
+def test_the_reason_tells_loss_reference_and_p_value_with_its_limit():
+    rng = np.random.default_rng(4)
+    report = judge(*rows(rng, 1000, 0.5), LossReference(0.45, 0.5, 3000))
+    assert report.harmed
+    assert f"loss {report.loss:.4f} is surely above 0.4500" in report.reason
+    assert "(limit 0.01)" in report.reason
+    assert report.metrics["log_loss"] == pytest.approx(report.loss)
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions", "judged"), [(199, 199, False), (200, 251, False), (200, 250, True)]
+)
+def test_labels_that_are_few_or_cover_little_are_not_judged(
+    labels: int, predictions: int, judged: bool
+):
+    rng = np.random.default_rng(5)
+    report = judge(*rows(rng, labels, 0.9), release(rng), predictions=predictions)
+    assert report.judged is judged
+    assert report.harmed is judged
+    assert ("too few labels" in report.reason) is not judged
+    assert report.metrics
+
+
+def test_a_period_without_labels_is_reported_without_numbers():
+    report = judge(
+        np.empty(0, dtype=int), np.empty((0, 2)), LossReference(0.4, 0.5, 100), predictions=0
+    )
+    assert (report.judged, report.loss, report.z, report.metrics) == (False, None, None, {})
+    assert report.coverage == 0
+
+
+def test_the_previous_version_is_better_only_if_surely_so():
+    rng = np.random.default_rng(6)
+    y, outputs = rows(rng, 1000)
+    losses = row_losses("binary", y, outputs)
+    for previous, better in ((losses * 0.8, True), (losses, False), (losses * 1.2, False)):
+        report = judge(y, outputs, release(rng), previous_losses=previous)
+        assert report.previous_is_better is better
+    assert not judge(y, outputs, release(rng)).previous_is_better
+
+
+def test_equal_versions_rarely_call_each_other_better():
+    rng = np.random.default_rng(7)
+    better = 0
+    for seed in range(150):
+        y, outputs = rows(rng, 300)
+        previous = row_losses("binary", y, outputs) + rng.normal(0, 0.1, 300)
+        report = judge(
+            y, outputs, release(rng), previous_losses=previous, false_alarm_rate=0.05, seed=seed
+        )
+        better += report.previous_is_better
+    assert better <= 17
+
+
+def test_a_regression_is_judged_by_its_absolute_error():
+    rng = np.random.default_rng(8)
+    reference = LossReference.of(np.abs(rng.normal(0, 10, 2000)))
+    y = rng.normal(100, 30, 500)
+    for spread, harmed in ((10, False), (15, True)):
+        report = performance(
+            "regression",
+            y,
+            (y + rng.normal(0, spread, 500))[:, None],
+            (),
+            predictions=500,
+            reference=reference,
+            min_rows=200,
+            min_coverage=0.8,
+            false_alarm_rate=0.01,
+            previous_losses=None,
+            seed=0,
+        )
+        assert report.harmed is harmed
+        assert "mae" in report.metrics
+
+
+def test_more_labels_than_predictions_are_refused():
+    rng = np.random.default_rng(9)
+    with pytest.raises(DataError, match="300 labels for 299 predictions"):
+        judge(*rows(rng, 300), release(rng), predictions=299)
+
+
+@pytest.mark.parametrize("losses", [[], [1.0], [1.0, np.nan]])
+def test_a_loss_reference_needs_finite_losses(losses: list[float]):
+    with pytest.raises(DataError, match="2 or more finite"):
+        LossReference.of(np.array(losses))
+
+
+def test_losses_without_any_spread_do_not_divide_by_zero():
+    y, outputs = np.ones(300, dtype=int), np.tile([0.5, 0.5], (300, 1))
+    same = LossReference(float(-np.log(0.5)), 0.0, 300)
+    assert not judge(y, outputs, same).harmed
+    assert judge(y, outputs, LossReference(0.1, 0.0, 300)).harmed
