@@ -1,0 +1,184 @@
+"""Follows the registry on behalf of every replica of this node.
+
+The replicas import no registry client: this is the only part of serving that talks to it. It
+fetches the champions' bundles into the node's cache, verifies them, and publishes a pointer file.
+While the registry is away, the last pointer and its bundles go on serving.
+"""
+
+import json
+import logging
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlops_assets.domain.errors import BundleError
+from mlops_assets.stores.bundles import verify
+from mlops_assets.stores.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 30.0
+# A name from the registry becomes a folder, so it must not be able to leave the cache.
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class Champion(Protocol):
+    """The version that a model's champion alias points to."""
+
+    @property
+    def version(self) -> str:
+        """The version, as text."""
+        ...
+
+    @property
+    def released_at(self) -> str:
+        """ISO 8601 time of the release, or empty where it is not known."""
+        ...
+
+
+class ChampionSource(Protocol):
+    """Where champions come from: the registry, or a stand-in."""
+
+    def champions(self) -> Mapping[str, Champion]:
+        """The champion of every model that has one; raises while the registry is away."""
+        ...
+
+    def fetch_bundle(self, model: str, version: str, target: Path) -> None:
+        """Put the files of the version's bundle into the existing empty folder `target`."""
+        ...
+
+
+@dataclass
+class _Outage:
+    """How long the registry has been away."""
+
+    failures: int = 0
+
+    def pause(self, every: float) -> float:
+        """Seconds until the next look: doubled with each failure, up to LONGEST_PAUSE."""
+        return min(every * 2.0 ** min(self.failures, 16), max(every, LONGEST_PAUSE))
+
+
+class Follower:
+    """Keeps the pointer file equal to the registry's champions."""
+
+    def __init__(
+        self,
+        source: ChampionSource,
+        cache: Path,
+        pointer: Path,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._source = source
+        self._cache = cache
+        self._pointer = pointer
+        self._now = now
+        self._outage = _Outage()
+        self._verified: set[Path] = set()
+        self._complaints: dict[str, str] = {}
+
+    def step(self) -> bool:
+        """Look once; True if a new pointer was published.
+
+        Raises whatever the source raises while the registry is away. A bundle that cannot be
+        fetched leaves its model's entry as it was.
+        """
+        before = self._published()
+        entries: dict[str, Any] = before["models"]
+        after = {
+            model: self._entry(model, champion, entries.get(model))
+            for model, champion in sorted(self._source.champions().items())
+        }
+        models = {model: entry for model, entry in after.items() if entry is not None}
+        if models == entries and self._pointer.exists():
+            return False
+        state = {"generation": before["generation"] + 1, "models": models}
+        write_atomically(self._pointer, json.dumps(state, indent=1).encode())
+        logger.info("Published %s", {model: entry["version"] for model, entry in models.items()})
+        return True
+
+    def run(self, stop: threading.Event, every: float) -> None:
+        """Look every `every` seconds until stopped; an outage is logged once and never raised."""
+        while not stop.is_set():
+            try:
+                self.step()
+            except Exception as error:  # noqa: BLE001 - clients raise anything while a server is away
+                if not self._outage.failures:
+                    logger.warning(
+                        "The registry is away (%s); serving the last known champions.", error
+                    )
+                self._outage.failures += 1
+            else:
+                if self._outage.failures:
+                    logger.warning("The registry is back.")
+                self._outage.failures = 0
+            stop.wait(self._outage.pause(every))
+
+    def _entry(
+        self, model: str, champion: Champion, before: dict[str, Any] | None
+    ) -> dict[str, Any] | None:
+        """The model's entry in the pointer; as before where the bundle can't be had."""
+        version, released_at = str(champion.version), champion.released_at
+        try:
+            folder = self._ensure(model, version)
+        except Exception as error:  # noqa: BLE001 - one model's trouble must not stop the others
+            self._complain(model, f"version {version} cannot be fetched: {error}")
+            return before
+        self._complaints.pop(model, None)
+        if before and (before["version"], before["path"]) == (version, str(folder)):
+            return {**before, "released_at": released_at}
+        return {
+            "version": version,
+            "path": str(folder),
+            "since": self._now().isoformat(),
+            "released_at": released_at,
+        }
+
+    def _ensure(self, model: str, version: str) -> Path:
+        """The verified bundle folder of a version, fetched if need be."""
+        if not _SAFE.fullmatch(model) or not _SAFE.fullmatch(version):
+            raise BundleError(f"{model!r} version {version!r} cannot name a folder.")
+        folder = self._cache / model / version
+        if folder in self._verified and folder.is_dir():
+            return folder
+        if folder.is_dir():
+            try:
+                verify(folder)
+            except BundleError as error:
+                logger.warning("The cached bundle is damaged and fetched again: %s", error)
+                shutil.rmtree(folder)
+        if not folder.is_dir():
+            self._fetch(model, version, folder)
+        self._verified.add(folder)
+        return folder
+
+    def _fetch(self, model: str, version: str, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._cache, prefix=".fetch-") as temporary:
+            fetched = Path(temporary) / "bundle"
+            fetched.mkdir()
+            self._source.fetch_bundle(model, version, fetched)
+            verify(fetched)
+            fetched.rename(folder)
+
+    def _published(self) -> dict[str, Any]:
+        """What the pointer says now; a damaged one is made anew."""
+        try:
+            state = json.loads(self._pointer.read_bytes())
+            return {"generation": int(state["generation"]), "models": dict(state["models"])}
+        except FileNotFoundError:
+            return {"generation": 0, "models": {}}
+        except (ValueError, KeyError, TypeError) as error:
+            self._complain("", f"{self._pointer} is damaged and written anew: {error!r}")
+            return {"generation": 0, "models": {}}
+
+    def _complain(self, model: str, problem: str) -> None:
+        if self._complaints.get(model) != problem:
+            self._complaints[model] = problem
+            logger.error("%s %s", model, problem)

@@ -1,0 +1,155 @@
+"""The OpenAPI 3.1 description of the endpoint, generated from the served contracts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlops_assets.domain.contract import Contract, ContractColumn
+from mlops_assets.domain.requests import LARGEST_INTEGER, MAX_REQUEST_ID
+
+Schema = dict[str, Any]
+
+_ERRORS = {
+    "400": "The body is not strict JSON.",
+    "401": "The bearer token is missing or wrong.",
+    "404": "No such model is released.",
+    "413": "The body is too large or has too many records.",
+    "422": "The request breaks the contract; the error names the field.",
+    "503": "The model is not loaded yet, or the prediction cannot be logged.",
+}
+
+
+def document(contracts: Sequence[Contract], needs_token: bool) -> dict[str, Any]:
+    """The whole document; every model has its own path with its own request schema."""
+    paths: dict[str, Any] = {
+        "/health": _get(
+            "health", "Which versions are served, and whether all is well.", open_=True
+        ),
+        "/openapi.json": _get("openapi", "This document."),
+    }
+    for contract in contracts:
+        paths[f"/v1/models/{contract.model}/predict"] = {"post": _predict(contract)}
+    components: dict[str, Any] = {"schemas": {"Error": _error_schema()}}
+    result: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "mlops_assets serving", "version": "1"},
+        "paths": paths,
+        "components": components,
+    }
+    if needs_token:
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        result["security"] = [{"token": []}]
+    return result
+
+
+def _get(name: str, summary: str, open_: bool = False) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": name,
+        "summary": summary,
+        "responses": {"200": _json("As asked.", {"type": "object"})},
+    }
+    return {"get": {**operation, "security": []} if open_ else operation}
+
+
+def _predict(contract: Contract) -> dict[str, Any]:
+    error = {"$ref": "#/components/schemas/Error"}
+    return {
+        "operationId": f"predict_{contract.model}",
+        "summary": f"Predict with the champion of {contract.model}.",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": request_schema(contract)}},
+        },
+        "responses": {
+            "200": _json("The predictions, in the order of the records.", _answer(contract)),
+            **{status: _json(text, error) for status, text in _ERRORS.items()},
+        },
+    }
+
+
+def request_schema(contract: Contract) -> Schema:
+    """JSON Schema of a prediction request."""
+    properties = {column.name: _column(column) for column in contract.columns}
+    if contract.entity:
+        properties.setdefault(
+            contract.entity,
+            {
+                "type": ["string", "number", "boolean", "null"],
+                "description": "Whom the record is about; logged, not scored.",
+            },
+        )
+    if contract.event_time:
+        properties.setdefault(
+            contract.event_time,
+            {
+                "type": ["string", "null"],
+                "description": "Time of the event, ISO 8601, UTC if it has no offset; logged.",
+            },
+        )
+    record = {
+        "type": "object",
+        "properties": properties,
+        "required": [column.name for column in contract.columns if not column.nullable],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "request_id": {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_REQUEST_ID},
+            "records": {
+                "type": "array",
+                "items": record,
+                "minItems": 1,
+                "maxItems": contract.max_rows,
+            },
+        },
+        "required": ["records"],
+        "additionalProperties": False,
+    }
+
+
+def _column(column: ContractColumn) -> Schema:
+    null = ["null"] if column.nullable else []
+    if column.type == "category":
+        return {"type": ["string", *null]}
+    if column.type == "boolean":
+        return {"enum": [True, False, 0, 1, *([None] if column.nullable else [])]}
+    if column.type == "integer":
+        limits = {"minimum": -LARGEST_INTEGER, "maximum": LARGEST_INTEGER}
+        return {"type": ["integer", *null], **limits}
+    return {"type": ["number", *null]}
+
+
+def _answer(contract: Contract) -> Schema:
+    probability = {"type": "number", "minimum": 0, "maximum": 1}
+    prediction: dict[str, Schema] = {"prediction_id": {"type": "string"}}
+    if contract.classes:
+        prediction["prediction"] = {"enum": list(contract.classes)}
+        prediction["probability"] = {
+            "type": "object",
+            "properties": dict.fromkeys(contract.classes, probability),
+            "required": list(contract.classes),
+        }
+    else:
+        prediction["prediction"] = {"type": "number"}
+    item = {"type": "object", "properties": prediction, "required": list(prediction)}
+    fields: dict[str, Schema] = {
+        "model": {"const": contract.model},
+        "version": {"type": "string"},
+        "request_id": {"type": "string"},
+        "predictions": {"type": "array", "items": item},
+    }
+    return {"type": "object", "properties": fields, "required": list(fields)}
+
+
+def _error_schema() -> Schema:
+    text = {"type": "string"}
+    error = {
+        "type": "object",
+        "properties": {"field": text, "message": text},
+        "required": ["field", "message"],
+    }
+    return {"type": "object", "properties": {"error": error}, "required": ["error"]}
+
+
+def _json(description: str, schema: Schema) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
