@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from mlops_assets.stores.files import write_atomically
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 30.0
+# A bundle that cannot be had is asked for again after this long, then ever more rarely.
+RETRY_SECONDS = 2.0
 # A name from the registry becomes a folder, so it must not be able to leave the cache.
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -55,14 +58,18 @@ class ChampionSource(Protocol):
 
 
 @dataclass
-class _Outage:
-    """How long the registry has been away."""
+class _Trouble:
+    """Something that failed, how often in a row, and when it is worth another try."""
 
     failures: int = 0
+    retry_at: float = 0.0
 
-    def pause(self, every: float) -> float:
-        """Seconds until the next look: doubled with each failure, up to LONGEST_PAUSE."""
-        return min(every * 2.0 ** min(self.failures, 16), max(every, LONGEST_PAUSE))
+    def failed(self, every: float) -> float:
+        """Count a failure; returns the pause before the next try, doubled up to LONGEST_PAUSE."""
+        pause = min(every * 2.0 ** min(self.failures, 16), max(every, LONGEST_PAUSE))
+        self.failures += 1
+        self.retry_at = time.monotonic() + pause
+        return pause
 
 
 class Follower:
@@ -79,9 +86,8 @@ class Follower:
         self._cache = cache
         self._pointer = pointer
         self._now = now
-        self._outage = _Outage()
         self._verified: set[Path] = set()
-        self._complaints: dict[str, str] = {}
+        self._broken: dict[tuple[str, str], _Trouble] = {}
 
     def step(self) -> bool:
         """Look once; True if a new pointer was published.
@@ -105,32 +111,40 @@ class Follower:
 
     def run(self, stop: threading.Event, every: float) -> None:
         """Look every `every` seconds until stopped; an outage is logged once and never raised."""
+        outage = _Trouble()
         while not stop.is_set():
+            pause = every
             try:
                 self.step()
             except Exception as error:  # noqa: BLE001 - clients raise anything while a server is away
-                if not self._outage.failures:
+                if not outage.failures:
                     logger.warning(
                         "The registry is away (%s); serving the last known champions.", error
                     )
-                self._outage.failures += 1
+                pause = outage.failed(every)
             else:
-                if self._outage.failures:
+                if outage.failures:
                     logger.warning("The registry is back.")
-                self._outage.failures = 0
-            stop.wait(self._outage.pause(every))
+                outage = _Trouble()
+            stop.wait(pause)
 
     def _entry(
         self, model: str, champion: Champion, before: dict[str, Any] | None
     ) -> dict[str, Any] | None:
         """The model's entry in the pointer; as before where the bundle can't be had."""
         version, released_at = str(champion.version), champion.released_at
+        trouble = self._broken.get((model, version))
+        if trouble and time.monotonic() < trouble.retry_at:
+            return before
         try:
             folder = self._ensure(model, version)
         except Exception as error:  # noqa: BLE001 - one model's trouble must not stop the others
-            self._complain(model, f"version {version} cannot be fetched: {error}")
+            if not trouble:
+                logger.error("%s version %s cannot be fetched: %s", model, version, error)
+                trouble = self._broken.setdefault((model, version), _Trouble())
+            trouble.failed(RETRY_SECONDS)
             return before
-        self._complaints.pop(model, None)
+        self._broken.pop((model, version), None)
         if before and (before["version"], before["path"]) == (version, str(folder)):
             return {**before, "released_at": released_at}
         return {
@@ -175,10 +189,5 @@ class Follower:
         except FileNotFoundError:
             return {"generation": 0, "models": {}}
         except (ValueError, KeyError, TypeError) as error:
-            self._complain("", f"{self._pointer} is damaged and written anew: {error!r}")
+            logger.error("%s is damaged and written anew: %r", self._pointer, error)
             return {"generation": 0, "models": {}}
-
-    def _complain(self, model: str, problem: str) -> None:
-        if self._complaints.get(model) != problem:
-            self._complaints[model] = problem
-            logger.error("%s %s", model, problem)

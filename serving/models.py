@@ -128,7 +128,9 @@ def _advance(name: str, before: ModelState | None, target: Target) -> ModelState
     try:
         return ModelState(load(target), target)
     except (BundleError, OSError) as error:
-        reason = f"version {target.version} cannot be loaded: {error}"
+        # /health shows the reason to anyone, so it names no folder of this machine.
+        said = str(error).replace(target.path, f"{name}/{target.version}")
+        reason = f"version {target.version} cannot be loaded: {said}"
         if before is None or before.problem != reason:
             kept = f"version {current.target.version}" if current else "nothing"
             logger.error("Model %s: %s Still serving %s.", name, reason, kept)

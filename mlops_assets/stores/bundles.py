@@ -86,8 +86,8 @@ def verify(folder: Path) -> Manifest:
 
     Raises BundleError for a file that is missing, changed, not listed, or not a plain file.
     """
-    manifest = _read_manifest(folder)
     found = {path.name for path in _regular_files(folder)}
+    manifest = _read_manifest(folder)
     for name in sorted(found ^ manifest.files.keys()):
         why = "is not in its manifest" if name in found else "is missing"
         raise BundleError(f"Bundle {folder}: {name} {why}; fetch the version again.")

@@ -1,0 +1,61 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.bodies import BodyError, decode
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{}",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"records": ' + b"[" * 900 + b"]" * 900 + b', "records": 1}',
+        b'{"records": [{"a": 1, "a": 2}]}',
+        b'{"records": [{"a": 1}], "records": []}',
+        b'{"records": [{"a": 1, "b": {"c": 1, "c": 2}}]}',
+        b'{"records": [{"t": "10:00:00", "a": 1, "a": "1:2"}]}',
+        rb'{"records": [{"a": "\u003a", "b": 1, "b": 2}]}',
+        b'{"a": 1, "a": 2}',
+    ],
+)
+def test_what_is_not_strict_json_is_refused(raw: bytes):
+    with pytest.raises(BodyError) as caught:
+        decode(raw)
+    assert len(str(caught.value)) < 300
+
+
+def test_colons_inside_of_text_are_no_keys():
+    body = {"request_id": "a:b", "records": [{"t": "10:00:00", "x:y": "::", "n": 1}]}
+    assert decode(json.dumps(body).encode()) == body
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(':\\"u03aA', max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("ab:", max_size=2), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+BODY = st.fixed_dictionaries({"records": st.lists(st.dictionaries(st.text("ab:"), JSON))}) | JSON
+
+
+@given(BODY, st.booleans())
+def test_every_body_without_repeated_keys_is_decoded(body: Any, is_ascii: bool):
+    assert decode(json.dumps(body, ensure_ascii=is_ascii).encode()) == body
+
+
+@given(st.dictionaries(st.sampled_from("abc:"), JSON, min_size=1), JSON)
+def test_every_repeated_key_is_refused(record: dict[str, Any], value: Any):
+    name = next(iter(record))
+    inner = json.dumps(record)[:-1] + f", {json.dumps(name)}: {json.dumps(value)}}}"
+    with pytest.raises(BodyError, match="occurs twice"):
+        decode(f'{{"records": [{inner}]}}'.encode())

@@ -1,0 +1,196 @@
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_assets_tests.serving.conftest import Built
+from serving.follower import Champion, ChampionSource, Follower
+from serving.models import ModelSet
+
+
+@dataclass(frozen=True)
+class Release:
+    version: str
+    released_at: str = "2026-01-02T00:00:00+00:00"
+
+
+class Folders(ChampionSource):
+    """A registry made of folders; it can go away, and its downloads can break."""
+
+    def __init__(self, folders: dict[tuple[str, str], Path]) -> None:
+        self.folders = folders
+        self.released: dict[str, Release] = {}
+        self.is_away = False
+        self.fetches = 0
+
+    def champions(self) -> Mapping[str, Champion]:
+        if self.is_away:
+            raise ConnectionError("no route to the registry")
+        return dict(self.released)
+
+    def fetch_bundle(self, model: str, version: str, target: Path) -> None:
+        self.fetches += 1
+        shutil.copytree(self.folders[model, version], target, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def source(bundles: dict[str, Built]) -> Folders:
+    return Folders(
+        {
+            ("flight_delay", "1"): bundles["1"].folder,
+            ("flight_delay", "2"): bundles["2"].folder,
+            ("demand", "1"): bundles["demand"].folder,
+        }
+    )
+
+
+@pytest.fixture
+def follower(source: Folders, tmp_path: Path) -> Follower:
+    return Follower(source, tmp_path / "bundles", tmp_path / "serving" / "state.json")
+
+
+def state(tmp_path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((tmp_path / "serving" / "state.json").read_text())
+    return content
+
+
+def test_a_champion_is_fetched_verified_and_published(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    source.released = {"flight_delay": Release("1"), "demand": Release("1", "")}
+    assert follower.step()
+    entry = state(tmp_path)["models"]["flight_delay"]
+    assert entry["version"] == "1"
+    assert entry["path"] == str(tmp_path / "bundles" / "flight_delay" / "1")
+    assert entry["released_at"] == "2026-01-02T00:00:00+00:00"
+    models = ModelSet(tmp_path / "serving" / "state.json")
+    models.refresh()
+    assert all(one.loaded for one in models.models.values())
+    assert len(models.models) == 2
+
+
+def test_nothing_is_published_or_fetched_again_without_a_change(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    source.released = {"flight_delay": Release("1")}
+    assert follower.step()
+    before = (tmp_path / "serving" / "state.json").read_bytes()
+    assert not follower.step()
+    assert (tmp_path / "serving" / "state.json").read_bytes() == before
+    assert source.fetches == 1
+
+
+def test_each_release_raises_the_generation_and_going_back_needs_no_download(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    for generation, version in enumerate(["1", "2", "1"], start=1):
+        source.released = {"flight_delay": Release(version)}
+        assert follower.step()
+        assert state(tmp_path)["generation"] == generation
+        assert state(tmp_path)["models"]["flight_delay"]["version"] == version
+    assert source.fetches == 2
+
+
+def test_a_broken_download_keeps_the_version_that_was_published(
+    source: Folders, follower: Follower, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    source.released = {"flight_delay": Release("1")}
+    follower.step()
+    broken = Path(shutil.copytree(source.folders["flight_delay", "2"], tmp_path / "broken"))
+    (broken / "model.onnx").write_bytes(b"half")
+    source.folders["flight_delay", "2"] = broken
+    source.released = {"flight_delay": Release("2"), "demand": Release("1")}
+    with caplog.at_level(logging.ERROR):
+        follower.step()
+        follower.step()
+    assert [m for m in caplog.messages if "sha256" in m] == caplog.messages[:1]
+    published = state(tmp_path)["models"]
+    assert published["flight_delay"]["version"] == "1"
+    assert published["demand"]["version"] == "1"
+    assert sorted(path.name for path in (tmp_path / "bundles" / "flight_delay").iterdir()) == ["1"]
+    assert not list((tmp_path / "bundles").glob(".fetch-*"))
+
+
+def test_a_damaged_cache_is_fetched_again(source: Folders, follower: Follower, tmp_path: Path):
+    source.released = {"flight_delay": Release("1")}
+    follower.step()
+    (tmp_path / "bundles" / "flight_delay" / "1" / "model.onnx").write_bytes(b"rot")
+    restarted = Follower(source, tmp_path / "bundles", tmp_path / "serving" / "state.json")
+    assert not restarted.step()
+    assert source.fetches == 2
+    models = ModelSet(tmp_path / "serving" / "state.json")
+    models.refresh()
+    assert models.models["flight_delay"].loaded
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "", ".hidden", "-x", "a\n"])
+def test_a_name_that_could_leave_the_cache_is_refused(
+    source: Folders, follower: Follower, tmp_path: Path, name: str
+):
+    source.released = {name: Release("1"), "flight_delay": Release(name)}
+    follower.step()
+    assert state(tmp_path)["models"] == {}
+    assert source.fetches == 0
+
+
+def test_a_model_without_a_champion_is_withdrawn(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    source.released = {"flight_delay": Release("1")}
+    follower.step()
+    source.released = {}
+    assert follower.step()
+    assert state(tmp_path)["models"] == {}
+
+
+def test_an_outage_is_logged_once_and_the_release_after_it_arrives(
+    source: Folders, follower: Follower, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    source.released = {"flight_delay": Release("1")}
+    follower.step()
+    source.is_away = True
+    stop = threading.Event()
+    caplog.set_level(logging.WARNING)
+    thread = threading.Thread(target=follower.run, args=(stop, 0.005))
+    thread.start()
+    time.sleep(0.1)
+    assert state(tmp_path)["models"]["flight_delay"]["version"] == "1"
+    source.released = {"flight_delay": Release("2")}
+    source.is_away = False
+    deadline = time.monotonic() + 5
+    while state(tmp_path)["generation"] == 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop.set()
+    thread.join()
+    assert state(tmp_path)["models"]["flight_delay"]["version"] == "2"
+    assert [m for m in caplog.messages if "is away" in m] == caplog.messages[:1]
+    assert caplog.messages[-1] == "The registry is back."
+
+
+def test_a_repaired_bundle_is_published_at_the_next_try(
+    source: Folders, follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("serving.follower.RETRY_SECONDS", 0.01)
+    good = source.folders.pop(("flight_delay", "2"))
+    source.released = {"flight_delay": Release("2")}
+    follower.step()
+    assert state(tmp_path)["models"] == {}
+    source.folders["flight_delay", "2"] = good
+    time.sleep(0.02)
+    assert follower.step()
+    assert state(tmp_path)["models"]["flight_delay"]["version"] == "2"
+
+
+def test_a_damaged_pointer_is_written_anew(source: Folders, follower: Follower, tmp_path: Path):
+    source.released = {"flight_delay": Release("1")}
+    follower.step()
+    (tmp_path / "serving" / "state.json").write_text("{")
+    assert follower.step()
+    assert state(tmp_path)["models"]["flight_delay"]["version"] == "1"

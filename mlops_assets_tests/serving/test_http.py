@@ -1,0 +1,257 @@
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlops_assets.stores.prediction_log import read_from, segments
+from mlops_assets_tests.serving.conftest import CONTRACT, Built, frame, publish, records
+from serving.http import MAX_BODY_BYTES, PredictionService
+from serving.models import ModelSet
+
+PATH = "/v1/models/flight_delay/predict"
+
+
+@pytest.fixture(scope="module")
+def served(
+    bundles: dict[str, Built], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[PredictionService, Path]]:
+    home = tmp_path_factory.mktemp("home")
+    publish(
+        home / "state.json",
+        flight_delay=("1", bundles["1"].folder),
+        demand=("7", bundles["demand"].folder),
+        missing=("1", home / "nothing"),
+    )
+    models = ModelSet(home / "state.json")
+    models.refresh()
+    service = PredictionService(models, home / "log")
+    yield service, home / "log"
+    service.close()
+
+
+def ask(
+    served: tuple[PredictionService, Path], body: Any, path: str = PATH, method: str = "POST"
+) -> tuple[int, Any]:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = served[0].handle(method, path, {}, raw)
+    return answer.status, json.loads(answer.body)
+
+
+def test_predictions_equal_the_pipeline(
+    served: tuple[PredictionService, Path], bundles: dict[str, Built]
+):
+    rows = records(50, seed=5)
+    status, body = ask(served, {"request_id": "r", "records": rows})
+    assert status == 200
+    assert (body["model"], body["version"], body["request_id"]) == ("flight_delay", "1", "r")
+    expected = bundles["1"].pipeline.predict_proba(frame(rows, CONTRACT))
+    got = np.array([list(p["probability"].values()) for p in body["predictions"]])
+    assert np.abs(got - expected).max() < 1e-5
+    for prediction, probabilities in zip(body["predictions"], got, strict=True):
+        assert prediction["prediction"] == CONTRACT.classes[int(probabilities.argmax())]
+    assert len({p["prediction_id"] for p in body["predictions"]}) == 50
+
+
+def test_a_regression_answers_with_a_value(served: tuple[PredictionService, Path]):
+    status, body = ask(served, {"records": [{"hour": 12}]}, "/v1/models/demand/predict")
+    assert status == 200
+    assert body["version"] == "7"
+    assert isinstance(body["predictions"][0]["prediction"], float)
+    assert "probability" not in body["predictions"][0]
+
+
+def test_every_answer_is_in_the_log_before_it_leaves(served: tuple[PredictionService, Path]):
+    rows = [{**row, "flight": f"F{i}"} for i, row in enumerate(records(3, seed=6))]
+    rows[1]["departs"] = "2013-06-01T12:00:00Z"
+    _, body = ask(served, {"records": rows})
+    (path,) = segments(served[1] / "flight_delay")
+    last = read_from(path, 0)[0][-1]
+    assert last.ids == [p["prediction_id"] for p in body["predictions"]]
+    assert last.request_id == body["request_id"]
+    assert last.entities == ["F0", "F1", "F2"]
+    assert last.event_times == [None, "2013-06-01T12:00:00+00:00", None]
+    assert last.features["distance"] == [row["distance"] for row in rows]
+    assert last.features["seats"] == [row["seats"] for row in rows]
+    assert last.outputs == [list(p["probability"].values()) for p in body["predictions"]]
+    assert (last.version, last.variant) == ("1", "champion")
+
+
+def test_a_refused_request_leaves_no_trace_in_the_log(bundles: dict[str, Built], tmp_path: Path):
+    publish(tmp_path / "state.json", flight_delay=("1", bundles["1"].folder))
+    models = ModelSet(tmp_path / "state.json")
+    models.refresh()
+    service = PredictionService(models, tmp_path / "log")
+    assert service.handle("POST", PATH, {}, b'{"records": [{}]}').status == 422
+    assert not (tmp_path / "log").exists()
+
+
+GOOD = records(1, seed=3)[0]
+
+
+@pytest.mark.parametrize(
+    ("record", "field"),
+    [
+        ('{"distance": 1e999, "carrier": "AA", "weekend": true}', "distance"),
+        ('{"distance": "far", "carrier": "AA", "weekend": true}', "distance"),
+        ('{"distance": null, "carrier": "AA", "weekend": true}', "distance"),
+        ('{"carrier": "AA", "weekend": true}', "distance"),
+        ('{"distance": 1, "carrier": "AA", "weekend": true, "x": 1}', "x"),
+        ('{"distance": 1, "carrier": 3, "weekend": true}', "carrier"),
+        ('{"distance": 1, "carrier": "AA", "weekend": 3}', "weekend"),
+        ('{"distance": 1, "carrier": "AA", "weekend": true, "seats": 1.5}', "seats"),
+    ],
+)
+def test_a_broken_contract_is_422_with_the_field(
+    served: tuple[PredictionService, Path], record: str, field: str
+):
+    status, body = ask(served, f'{{"records": [{json.dumps(GOOD)}, {record}]}}'.encode())
+    assert status in (400, 422)
+    assert status == 422 or "1e999" in record
+    assert body["error"]["field"] in (f"records[1].{field}", "body")
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "body"),
+    [
+        (400, "POST", PATH, b"{"),
+        (400, "POST", PATH, b"[" * 100_000),
+        (400, "POST", PATH, b'{"records": [{"distance": NaN}]}'),
+        (400, "POST", PATH, b'{"records": [{"seats": 1, "seats": 2}]}'),
+        (422, "POST", PATH, b"[]"),
+        (413, "POST", PATH, json.dumps({"records": [GOOD] * 101}).encode()),
+        (413, "POST", PATH, b" " * (MAX_BODY_BYTES + 1)),
+        (404, "POST", "/v1/models/none/predict", b"{}"),
+        (404, "POST", "/v1/models/../predict", b"{}"),
+        (404, "GET", "/", b""),
+        (404, "GET", "/v1/models/flight_delay", b""),
+        (405, "GET", PATH, b""),
+        (405, "POST", "/health", b""),
+        (405, "DELETE", "/openapi.json", b""),
+        (503, "POST", "/v1/models/missing/predict", b"{}"),
+    ],
+)
+def test_other_refusals_have_their_status(
+    served: tuple[PredictionService, Path], status: int, method: str, path: str, body: bytes
+):
+    assert ask(served, body, path, method)[0] == status
+
+
+def test_health_tells_versions_and_what_is_wrong(served: tuple[PredictionService, Path]):
+    status, health = ask(served, b"", "/health", "GET")
+    assert status == 200
+    assert health["status"] == "degraded"
+    assert health["models"]["flight_delay"] == {
+        "loaded": True,
+        "version": "1",
+        "since": "2026-01-01T00:00:00+00:00",
+        "released_at": "",
+    }
+    assert health["models"]["missing"]["loaded"] is False
+    assert "does not exist" in health["reason"]
+
+
+def test_a_token_is_needed_everywhere_but_for_health(bundles: dict[str, Built], tmp_path: Path):
+    publish(tmp_path / "state.json", flight_delay=("1", bundles["1"].folder))
+    models = ModelSet(tmp_path / "state.json")
+    models.refresh()
+    service = PredictionService(models, tmp_path / "log", token="s3cret")
+    body = json.dumps({"records": [GOOD]}).encode()
+    for sent in ("", "s3cret", "Bearer wrong", "Bearer s3crét", "bearer s3cret"):
+        answer = service.handle("POST", PATH, {"authorization": sent}, body)
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert service.handle("GET", "/openapi.json", {}, b"").status == 401
+    assert service.handle("GET", "/nowhere", {}, b"").status == 401
+    assert service.handle("GET", "/health", {}, b"").status == 200
+    assert service.handle("POST", PATH, {"authorization": "Bearer s3cret"}, body).status == 200
+    service.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_503_and_not_an_unlogged_answer(bundles: dict[str, Built], tmp_path: Path):
+    publish(tmp_path / "state.json", flight_delay=("1", bundles["1"].folder))
+    models = ModelSet(tmp_path / "state.json")
+    models.refresh()
+    service = PredictionService(models, tmp_path / "log")
+    writer = service._writer("flight_delay")
+    os.dup2(os.open("/dev/full", os.O_WRONLY), writer._handle)
+    body = json.dumps({"records": [GOOD]}).encode()
+    assert service.handle("POST", PATH, {}, body).status == 503
+    assert service.handle("POST", PATH, {}, body).status == 200
+    service.close()
+
+
+def test_requests_from_many_threads_are_all_logged_once(bundles: dict[str, Built], tmp_path: Path):
+    publish(tmp_path / "state.json", flight_delay=("1", bundles["1"].folder))
+    models = ModelSet(tmp_path / "state.json")
+    models.refresh()
+    service = PredictionService(models, tmp_path / "log")
+    service._writer("flight_delay")
+    body = json.dumps({"records": [GOOD]}).encode()
+    threads = [
+        threading.Thread(target=lambda: [service.handle("POST", PATH, {}, body) for _ in range(50)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    service.close()
+    (path,) = segments(tmp_path / "log" / "flight_delay")
+    ids = [record.ids[0] for record in read_from(path, 0)[0]]
+    assert len(ids) == len(set(ids)) == 200
+
+
+VALUE = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["AA", "__missing__", 1e308, -1e308, 5e-324, 2**53, 10**400]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+NAME = st.sampled_from(["distance", "seats", "carrier", "weekend", "flight", "departs", "x"])
+REQUEST = st.fixed_dictionaries(
+    {"records": st.lists(st.dictionaries(NAME, VALUE), max_size=12) | VALUE},
+    optional={"request_id": VALUE, "other": VALUE},
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=REQUEST.map(lambda body: json.dumps(body).encode()) | st.binary(max_size=60),
+    good=st.booleans(),
+)
+def test_no_body_whatever_gives_a_server_error(
+    served: tuple[PredictionService, Path], body: bytes, good: bool
+):
+    status, answer = ask(served, body)
+    assert status in (200, 400, 413, 422)
+    if status != 200:
+        assert answer["error"]["field"]
+        assert len(json.dumps(answer)) < 2000
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(change=st.dictionaries(NAME, VALUE, max_size=2))
+def test_no_change_of_a_good_record_gives_a_server_error(
+    served: tuple[PredictionService, Path], change: dict[str, Any]
+):
+    assert ask(served, {"records": [{**GOOD, **change}]})[0] in (200, 400, 422)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(method=st.sampled_from(["GET", "POST", "PUT", "HEAD", ""]), path=st.text())
+def test_no_path_gives_a_server_error(
+    served: tuple[PredictionService, Path], method: str, path: str
+):
+    answer = served[0].handle(method, path, {}, b"{}")
+    assert answer.status < 500
