@@ -1,9 +1,13 @@
 """Reading JSON bodies: fast, and stricter than the parser alone."""
 
 import json
+import math
 from typing import Any
 
 import orjson
+
+# Above this size, a body that is no JSON isn't read again to tell what is wrong with it.
+MAX_EXPLAINED_BYTES = 1024 * 1024
 
 
 class BodyError(ValueError):
@@ -13,15 +17,27 @@ class BodyError(ValueError):
 def decode(raw: bytes) -> Any:
     """Decode a body; raises BodyError for anything that isn't strict JSON.
 
-    NaN, Infinity, invalid UTF-8 and nesting deeper than the parser's limit are refused by orjson;
-    a key that occurs twice in one object, of which it silently keeps the last, by us.
+    Invalid UTF-8 and nesting deeper than the parser's limit are refused by orjson; a key that
+    occurs twice in one object, of which it silently keeps the last, by us. NaN, Infinity and
+    numbers beyond float64 are no JSON either, but clients send them by mistake: they are decoded
+    as what they mean, so that the request parser can refuse them with the name of the field.
     """
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise BodyError(f"the body is not valid JSON: {str(error)[:200]}") from error
+        return _decode_not_finite(raw, f"the body is not valid JSON: {str(error)[:200]}")
     if _may_repeat_keys(raw, body):
-        _refuse_repeated_keys(raw)
+        _decode_exactly(raw)
+    return body
+
+
+def _decode_not_finite(raw: bytes, problem: str) -> Any:
+    """The body, if numbers that are not finite are all that is wrong with it."""
+    if len(raw) > MAX_EXPLAINED_BYTES:
+        raise BodyError(problem)
+    body, is_not_finite = _decode_exactly(raw, problem)
+    if not is_not_finite:
+        raise BodyError(problem)
     return body
 
 
@@ -47,17 +63,31 @@ def _may_repeat_keys(raw: bytes, body: Any) -> bool:
     return surplus != sum(text.count(":") for text in texts if type(text) is str)
 
 
-def _refuse_repeated_keys(raw: bytes) -> None:
-    def check(pairs: list[tuple[str, Any]]) -> None:
-        names = [name for name, _ in pairs]
+def _decode_exactly(raw: bytes, problem: str = "") -> tuple[Any, bool]:
+    """Decode slowly but refuse repeated keys; also tells whether some number isn't finite."""
+    not_finite: list[str] = []
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in found]
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise BodyError(f"the key {twice[:60]!r} occurs twice in one object")
+        return dict(found)
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            not_finite.append(text)
+        return value
 
     try:
-        json.loads(raw, object_pairs_hook=check)
+        body = json.loads(
+            raw.decode(), object_pairs_hook=pairs, parse_float=number, parse_constant=number
+        )
     except RecursionError as error:
         raise BodyError("the body is nested too deeply") from error
+    except BodyError:
+        raise
     except ValueError as error:
-        # Beside our own refusal: whole numbers of thousands of digits, which Python limits.
-        raise BodyError(str(error)[:200]) from error
+        raise BodyError(problem or f"the body is not valid JSON: {str(error)[:200]}") from error
+    return body, bool(not_finite)

@@ -104,8 +104,10 @@ class RequestParser:
                     f"body.{_clip(name)}",
                 )
         request_id = body.get("request_id")
-        if request_id is not None and (
-            not isinstance(request_id, str) or not 0 < len(request_id) <= MAX_REQUEST_ID
+        if request_id is not None and not (
+            isinstance(request_id, str)
+            and 0 < len(request_id) <= MAX_REQUEST_ID
+            and _is_portable(request_id)
         ):
             raise RequestError(
                 f"must be text of 1 to {MAX_REQUEST_ID} characters, or left out", "request_id"
@@ -253,13 +255,14 @@ def _entities(records: Sequence[Mapping[str, Any]], name: str) -> list[str | Non
     entities: list[str | None] = []
     for index, record in enumerate(records):
         value = record.get(name)
-        if value is None or type(value) is str:
+        if value is None or (type(value) is str and _is_portable(value)):
             entities.append(value)
-        elif type(value) in (int, float, bool):
+        elif type(value) in (int, bool) or (type(value) is float and math.isfinite(value)):
             entities.append(str(value))
         else:
             raise RequestError(
-                f"must be text, a number or null, not {_kind(value)}", f"records[{index}].{name}"
+                f"must be text, a finite number or null, not {_kind(value)}",
+                f"records[{index}].{name}",
             )
     return entities
 

@@ -88,6 +88,8 @@ def test_a_nullable_column_may_be_absent():
         ({"weekend": math.nan}, "weekend"),
         ({"colour": "red"}, "colour"),
         ({"flight": ["AA1"]}, "flight"),
+        ({"flight": math.nan}, "flight"),
+        ({"flight": "\ud800"}, "flight"),
         ({"departs": "yesterday"}, "departs"),
         ({"departs": 5}, "departs"),
         ({"departs": "0001-01-01T00:00:00+23:00"}, "departs"),
@@ -115,6 +117,7 @@ def test_a_missing_required_column_is_refused_with_its_field():
         ({"records": [GOOD], "instances": []}, "body.instances"),
         ({"records": [GOOD], "request_id": 5}, "request_id"),
         ({"records": [GOOD], "request_id": ""}, "request_id"),
+        ({"records": [GOOD], "request_id": "\udc00"}, "request_id"),
         ({"records": [GOOD], "request_id": "x" * 201}, "request_id"),
     ],
 )

@@ -1,11 +1,12 @@
 import json
+import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.bodies import BodyError, decode
+from serving.bodies import MAX_EXPLAINED_BYTES, BodyError, decode
 
 
 @pytest.mark.parametrize(
@@ -14,8 +15,14 @@ from serving.bodies import BodyError, decode
         b"",
         b"{",
         b"\xff\xfe{}",
-        b'{"a": NaN}',
-        b'{"a": Infinity}',
+        b'{"a": NaN, "a": 1}',
+        b'{"a": NaN} NaN',
+        b'{"a": NAN}',
+        b'{"a": NaN, "b": ' + b"[" * 100_000,
+        rb'{"a": "\ud800"}',
+        b'{"a": 1' + b"0" * 5000 + b"}",
+        '{"a": NaN}'.encode("utf-16"),
+        b'{"a": NaN, "b": "' + b"x" * MAX_EXPLAINED_BYTES + b'"}',
         b"[" * 100_000,
         b'{"a":' * 100_000,
         b'{"records": ' + b"[" * 900 + b"]" * 900 + b', "records": 1}',
@@ -36,6 +43,12 @@ def test_what_is_not_strict_json_is_refused(raw: bytes):
 def test_colons_inside_of_text_are_no_keys():
     body = {"request_id": "a:b", "records": [{"t": "10:00:00", "x:y": "::", "n": 1}]}
     assert decode(json.dumps(body).encode()) == body
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+def test_numbers_that_are_not_finite_are_left_to_the_request_parser(text: str):
+    (value,) = decode(f'{{"a": {text}}}'.encode()).values()
+    assert not math.isfinite(value)
 
 
 JSON = st.recursive(

@@ -99,6 +99,8 @@ GOOD = records(1, seed=3)[0]
     ("record", "field"),
     [
         ('{"distance": 1e999, "carrier": "AA", "weekend": true}', "distance"),
+        ('{"distance": NaN, "carrier": "AA", "weekend": true}', "distance"),
+        ('{"distance": 1, "carrier": "AA", "weekend": -Infinity}', "weekend"),
         ('{"distance": "far", "carrier": "AA", "weekend": true}', "distance"),
         ('{"distance": null, "carrier": "AA", "weekend": true}', "distance"),
         ('{"carrier": "AA", "weekend": true}', "distance"),
@@ -112,9 +114,8 @@ def test_a_broken_contract_is_422_with_the_field(
     served: tuple[PredictionService, Path], record: str, field: str
 ):
     status, body = ask(served, f'{{"records": [{json.dumps(GOOD)}, {record}]}}'.encode())
-    assert status in (400, 422)
-    assert status == 422 or "1e999" in record
-    assert body["error"]["field"] in (f"records[1].{field}", "body")
+    assert status == 422
+    assert body["error"]["field"] == f"records[1].{field}"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_broken_contract_is_422_with_the_field(
     [
         (400, "POST", PATH, b"{"),
         (400, "POST", PATH, b"[" * 100_000),
-        (400, "POST", PATH, b'{"records": [{"distance": NaN}]}'),
+        (400, "POST", PATH, b'{"records": [{"distance": NaN}'),
         (400, "POST", PATH, b'{"records": [{"seats": 1, "seats": 2}]}'),
         (422, "POST", PATH, b"[]"),
         (413, "POST", PATH, json.dumps({"records": [GOOD] * 101}).encode()),
