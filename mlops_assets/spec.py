@@ -6,12 +6,15 @@ longer than its history) is checked by `problems`, which names the place in the 
 """
 
 import hashlib
+from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn, Task
+from mlops_assets.domain.periods import Calendar
 
 Scalar = bool | int | float | str
 LossMetric = Literal["log_loss", "brier", "mae", "rmse"]
@@ -363,3 +366,18 @@ class ModelSpec(Part):
             event_time=self.event_time,
             max_rows=self.serving.max_rows,
         )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A spec with its name and the folder that it was read from."""
+
+    name: str
+    spec: ModelSpec
+    folder: Path
+
+    @property
+    def calendar(self) -> Calendar:
+        """The model's periods."""
+        period = self.spec.period
+        return Calendar(period.every, period.start, period.end)

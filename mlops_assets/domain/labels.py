@@ -1,0 +1,75 @@
+"""What is predicted, and from when on the truth is known."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from mlops_assets.domain.contract import Task
+
+LABEL = "label"
+KNOWN_AT = "label_known_at"
+
+
+def labels(
+    rows: pd.DataFrame,
+    *,
+    task: Task,
+    column: str,
+    above: float | None,
+    known_at: str,
+    known_after: timedelta,
+    event_time: str,
+) -> pd.DataFrame:
+    """Return `label` and `label_known_at` (UTC), one row per input row.
+
+    A label is a float for a regression and text for a class; a row without truth has neither
+    label nor time.
+    """
+    truth = rows[column]
+    known = rows[known_at] if known_at else rows[event_time] + known_after
+    has_label = truth.notna() & known.notna()
+    if task == "regression":
+        label = truth.astype("Float64").astype("float64").where(has_label)
+    elif above is not None:
+        exceeds = truth.astype("Float64").astype("float64") > above
+        label = pd.Series(np.where(exceeds, "1", "0"), index=rows.index, dtype="object")
+        label = label.where(has_label, None)
+    else:
+        label = truth.map(_class_name, na_action="ignore").astype("object").where(has_label, None)
+    times = pd.to_datetime(known, utc=True).where(has_label)
+    return pd.DataFrame({LABEL: label, KNOWN_AT: times})
+
+
+def known(rows: pd.DataFrame, now: datetime) -> pd.Series:
+    """Which rows have a label that was known at `now`; boolean."""
+    return rows[LABEL].notna() & (rows[KNOWN_AT] <= now)
+
+
+def classes_of(label: pd.Series) -> tuple[str, ...]:
+    """Class labels in the order of the probabilities: numeric order where all are numbers."""
+    names = sorted({str(value) for value in label.dropna()})
+    try:
+        return tuple(sorted(names, key=float))
+    except ValueError:
+        return tuple(names)
+
+
+def encode(label: pd.Series, task: Task, classes: tuple[str, ...]) -> np.ndarray:
+    """Targets for an estimator: values of a regression, class indices otherwise.
+
+    A class that is not among `classes` raises KeyError with its name.
+    """
+    if task == "regression":
+        return label.to_numpy(dtype=np.float64)
+    index = {name: place for place, name in enumerate(classes)}
+    return np.array([index[str(value)] for value in label], dtype=np.int64)
+
+
+def _class_name(value: object) -> str:
+    """Whole numbers lose their `.0`, truth values become 0 and 1."""
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

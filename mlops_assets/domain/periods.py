@@ -1,0 +1,98 @@
+"""Periods: how a model's history is cut, and which of them are over.
+
+A period's key is the same text as the key of its Dagster partition. All times are in UTC; weeks
+begin on Monday.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+
+Every = Literal["hourly", "daily", "weekly", "monthly"]
+KEY_FORMAT = {
+    "hourly": "%Y-%m-%d-%H:%M",
+    "daily": "%Y-%m-%d",
+    "weekly": "%Y-%m-%d",
+    "monthly": "%Y-%m-%d",
+}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A half-open stretch of time, [start, end)."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The periods of one model, from `start` on, and before `end` where the history has ended."""
+
+    every: Every
+    start: date
+    end: date | None = None
+
+    def floor(self, moment: datetime) -> datetime:
+        """The beginning of the period that holds `moment`."""
+        moment = moment.astimezone(UTC)
+        if self.every == "hourly":
+            return moment.replace(minute=0, second=0, microsecond=0)
+        midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.every == "daily":
+            return midnight
+        if self.every == "weekly":
+            return midnight - timedelta(days=midnight.weekday())
+        return midnight.replace(day=1)
+
+    def following(self, start: datetime) -> datetime:
+        """The beginning of the period after the one that begins at `start`."""
+        if self.every == "monthly":
+            return (start + timedelta(days=32)).replace(day=1)
+        return (
+            start
+            + {
+                "hourly": timedelta(hours=1),
+                "daily": timedelta(days=1),
+                "weekly": timedelta(days=7),
+            }[self.every]
+        )
+
+    @property
+    def first(self) -> datetime:
+        """The beginning of the first period."""
+        return self.floor(datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC))
+
+    @property
+    def stop(self) -> datetime | None:
+        """The end of the last period, for a history that has ended."""
+        if self.end is None:
+            return None
+        last = datetime(self.end.year, self.end.month, self.end.day, tzinfo=UTC)
+        start = self.floor(last)
+        return start if start == last else self.following(start)
+
+    def key(self, moment: datetime) -> str:
+        """The key of the period that holds `moment`."""
+        return self.floor(moment).strftime(KEY_FORMAT[self.every])
+
+    def bounds(self, key: str) -> Bounds:
+        """The stretch of time of the period with this key."""
+        start = datetime.strptime(key, KEY_FORMAT[self.every]).replace(tzinfo=UTC)
+        return Bounds(start, self.following(start))
+
+    def closed(self, now: datetime) -> tuple[str, ...]:
+        """Keys of all periods that are over at `now`, oldest first."""
+        return tuple(key for key, bounds in self._walk(now) if bounds.end <= now)
+
+    def between(self, start: datetime, end: datetime) -> tuple[str, ...]:
+        """Keys of the periods that begin in [start, end), oldest first."""
+        return tuple(key for key, bounds in self._walk(end) if start <= bounds.start < end)
+
+    def _walk(self, until: datetime) -> Iterator[tuple[str, Bounds]]:
+        start = self.first
+        limit = until if self.stop is None else min(until, self.stop)
+        while start < limit:
+            yield start.strftime(KEY_FORMAT[self.every]), Bounds(start, self.following(start))
+            start = self.following(start)

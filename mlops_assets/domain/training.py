@@ -1,0 +1,109 @@
+"""The search over candidates: what is tried, in which order, and what wins.
+
+Nothing here logs or stores: `trials` lists what to try, `fit` fits one, `best` compares. The
+caller records each step.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import ParameterGrid
+from sklearn.pipeline import Pipeline
+
+from mlops_assets.domain.contract import Contract, Task
+from mlops_assets.domain.features import pipeline
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one estimator is built for each kind of task."""
+
+    encoders: str
+    classifier: type | None
+    regressor: type | None
+    defaults: Mapping[str, Any]
+
+
+ESTIMATORS: Mapping[str, Family] = {
+    "logistic_regression": Family("linear", LogisticRegression, None, {"max_iter": 500}),
+    "ridge": Family("linear", None, Ridge, {}),
+    # One thread: a forest on several gives another model on every run.
+    "random_forest": Family("forest", RandomForestClassifier, RandomForestRegressor, {"n_jobs": 1}),
+    "hist_gradient_boosting": Family(
+        "boosting", HistGradientBoostingClassifier, HistGradientBoostingRegressor, {}
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One combination of estimator and settings."""
+
+    name: str
+    estimator: str
+    params: Mapping[str, Any]
+
+
+def trials(candidates: Sequence[Mapping[str, Any]]) -> tuple[Trial, ...]:
+    """Every combination of every candidate (`estimator`, `params`, `grid`), in the file's order."""
+    found: list[Trial] = []
+    for candidate in candidates:
+        grid = [
+            {key: list(v) if isinstance(v, list | tuple) else [v] for key, v in part.items()}
+            for part in candidate["grid"]
+        ]
+        for settings in ParameterGrid(grid):
+            params = {**candidate["params"], **settings}
+            label = " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
+            name = f"{candidate['estimator']} {label}".strip()
+            found.append(Trial(name, candidate["estimator"], params))
+    return tuple(found)
+
+
+def fit(
+    trial: Trial,
+    contract: Contract,
+    derived: Sequence[Mapping[str, Any]],
+    frame: pd.DataFrame,
+    y: np.ndarray,
+    seed: int,
+) -> Pipeline:
+    """Fit a trial on `frame` (the contract's columns) and `y` (class indices, or values)."""
+    family = ESTIMATORS[trial.estimator]
+    kind = family.regressor if contract.task == "regression" else family.classifier
+    if kind is None:
+        raise ValueError(f"{trial.estimator} cannot be used for the task {contract.task!r}")
+    settings = {**family.defaults, **trial.params}
+    if "random_state" in kind().get_params():  # type: ignore[attr-defined]
+        settings["random_state"] = seed
+    model = pipeline(family.encoders, contract.columns, derived, kind(**settings))
+    return model.fit(frame, y)
+
+
+def outputs_of(model: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:
+    """Probabilities of shape (n, classes), or values of shape (n, 1); float64."""
+    if task == "regression":
+        return np.asarray(model.predict(frame), dtype=np.float64).reshape(-1, 1)
+    return np.asarray(model.predict_proba(frame), dtype=np.float64)
+
+
+def draw_evenly(rows: int, limit: int, seed: int) -> np.ndarray:
+    """Indices, in order, of at most `limit` of `rows` rows, each as likely as the other."""
+    if rows <= limit:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+
+
+def best(scores: Sequence[float], *, lower_is_better: bool) -> int:
+    """Position of the winning score; the earlier one of equals."""
+    return int(np.argmin(scores) if lower_is_better else np.argmax(scores))

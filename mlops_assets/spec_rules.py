@@ -1,0 +1,199 @@
+"""What no single field of a spec can know: the rules between its parts.
+
+Each problem names the place in the file, so that the user is led to the line.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mlops_assets.domain.periods import Calendar
+from mlops_assets.spec import LOWER_IS_BETTER, TASK_METRICS, ModelSpec
+
+RESERVED = ("period", "label", "label_known_at", "reasons")
+ESTIMATOR_TASKS = {"logistic_regression": ("binary", "multiclass"), "ridge": ("regression",)}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: where it stands, and what to do about it."""
+
+    place: tuple[str | int, ...]
+    message: str
+
+
+def problems(spec: ModelSpec, source_columns: Sequence[str] | None = None) -> tuple[Problem, ...]:
+    """All mistakes in `spec`, in the order of its sections.
+
+    `source_columns` are the columns that the source has, where that is known.
+    """
+    rules = (_names, _label, _columns, _derived, _training, _gates, _period)
+    unknown = () if source_columns is None else _unknown(spec, source_columns)
+    return (*unknown, *(problem for rule in rules for problem in rule(spec)))
+
+
+def _unknown(spec: ModelSpec, found: Sequence[str]) -> Iterator[Problem]:
+    places: dict[str, tuple[str | int, ...]] = {
+        spec.entity: ("entity",),
+        spec.event_time: ("event_time",),
+        spec.label.column: ("label", "column"),
+        **({spec.label.known_at: ("label", "known_at")} if spec.label.known_at else {}),
+        **{name: ("columns", name) for name in spec.columns},
+    }
+    for name, place in places.items():
+        if name not in found:
+            yield Problem(
+                place, f"the source has no column {name!r}; it has {', '.join(sorted(found))}"
+            )
+
+
+def _names(spec: ModelSpec) -> Iterator[Problem]:
+    for name in spec.columns:
+        if name == spec.label.column:
+            yield Problem(
+                ("columns", name),
+                f"{name!r} is the label: a feature must be known before the event; remove it "
+                "from columns",
+            )
+        elif name == spec.label.known_at:
+            yield Problem(
+                ("columns", name),
+                f"{name!r} is known only together with the label; remove it from columns",
+            )
+        elif name in (spec.entity, spec.event_time):
+            yield Problem(
+                ("columns", name),
+                f"{name!r} is already the {'entity' if name == spec.entity else 'event time'}; "
+                "a column has one role: remove it from columns or name another",
+            )
+        elif name in RESERVED:
+            yield Problem(
+                ("columns", name),
+                f"{name!r} is a name that the lake uses itself ({', '.join(RESERVED)}); rename "
+                "the column in the source",
+            )
+    if spec.entity == spec.event_time:
+        yield Problem(("entity",), f"{spec.entity!r} is the event time too; name the id column")
+    if spec.label.column in (spec.entity, spec.event_time):
+        yield Problem(
+            ("label", "column"),
+            f"{spec.label.column!r} already identifies the row; name the column with the truth",
+        )
+
+
+def _label(spec: ModelSpec) -> Iterator[Problem]:
+    if spec.label.above is not None and spec.task != "binary":
+        yield Problem(
+            ("label", "above"), f"above makes a binary label, but the task is {spec.task!r}"
+        )
+    if spec.label.known_after.total_seconds() < 0:
+        yield Problem(
+            ("label", "known_after"),
+            f"{spec.label.known_after} is negative: a label is never known before its event",
+        )
+
+
+def _columns(spec: ModelSpec) -> Iterator[Problem]:
+    for name, column in spec.columns.items():
+        place = ("columns", name)
+        if column.categories and column.type != "category":
+            yield Problem(
+                (*place, "categories"), f"only a category lists them; {name!r} is a {column.type}"
+            )
+        if column.type == "category" and (column.min is not None or column.max is not None):
+            yield Problem(place, f"min and max bound numbers; {name!r} is a category")
+        if column.min is not None and column.max is not None and column.min > column.max:
+            yield Problem(
+                (*place, "min"), f"min {column.min:g} exceeds max {column.max:g} of {name!r}"
+            )
+
+
+def _derived(spec: ModelSpec) -> Iterator[Problem]:
+    seen = set(spec.source_columns) | set(RESERVED)
+    for place, rule in enumerate(spec.derived):
+        if rule.name in seen:
+            yield Problem(
+                ("derived", place, "name"), f"{rule.name!r} is taken; choose another name"
+            )
+        seen.add(rule.name)
+        wanted = 2 if rule.kind in ("difference", "ratio", "product") else 1
+        if len(rule.columns) != wanted:
+            yield Problem(
+                ("derived", place, "columns"),
+                f"{rule.kind} takes {wanted} column(s), {len(rule.columns)} given",
+            )
+        for name in rule.columns:
+            column = spec.columns.get(name)
+            if column is None or column.type == "category":
+                yield Problem(
+                    ("derived", place, "columns"),
+                    f"{name!r} is not a numeric column of this model; numeric are "
+                    f"{', '.join(n for n, c in spec.columns.items() if c.type != 'category')}",
+                )
+        if rule.kind == "cyclical" and rule.cycle is None:
+            yield Problem(("derived", place), "cyclical needs `cycle`, the length of one round")
+
+
+def _training(spec: ModelSpec) -> Iterator[Problem]:
+    metrics = sorted(TASK_METRICS[spec.task])
+    if spec.training.metric is not None and spec.training.metric not in metrics:
+        yield Problem(
+            ("training", "metric"),
+            f"{spec.training.metric!r} does not exist for {spec.task}; use {', '.join(metrics)}",
+        )
+    for place, candidate in enumerate(spec.training.candidates):
+        tasks = ESTIMATOR_TASKS.get(candidate.estimator)
+        if tasks and spec.task not in tasks:
+            yield Problem(
+                ("training", "candidates", place, "estimator"),
+                f"{candidate.estimator} is for {' and '.join(tasks)}, the task is {spec.task}",
+            )
+    window = spec.training.window
+    if window.last is not None and window.last < window.min:
+        yield Problem(
+            ("training", "window", "last"),
+            f"last {window.last} is below min {window.min}: no training could ever start",
+        )
+
+
+def _gates(spec: ModelSpec) -> Iterator[Problem]:
+    metrics = TASK_METRICS[spec.task]
+    for name, value in spec.gates.minimum.items():
+        if name not in metrics:
+            yield Problem(
+                ("gates", "minimum", name),
+                f"{name!r} does not exist for {spec.task}; use {', '.join(sorted(metrics))}",
+            )
+        elif name not in LOWER_IS_BETTER and value > 1:
+            yield Problem(("gates", "minimum", name), f"{name} never exceeds 1; {value:g} given")
+    for place, part in enumerate(spec.gates.slices):
+        if part.column not in spec.columns:
+            yield Problem(
+                ("gates", "slices", place, "column"),
+                f"{part.column!r} is not a column of this model; columns are "
+                f"{', '.join(spec.columns)}",
+            )
+    if spec.gates.max_calibration_error is not None and spec.task == "regression":
+        yield Problem(
+            ("gates", "max_calibration_error"), "a regression has no probabilities to calibrate"
+        )
+
+
+def _period(spec: ModelSpec) -> Iterator[Problem]:
+    period = spec.period
+    if period.end is None:
+        return
+    if period.end <= period.start:
+        yield Problem(("period", "end"), f"end {period.end} is not after start {period.start}")
+        return
+    calendar = Calendar(period.every, period.start, period.end)
+    stop = calendar.stop or calendar.first
+    available = len(calendar.between(calendar.first, stop))
+    training = spec.training
+    needed = training.window.min + training.validation + training.holdout
+    if available < needed:
+        yield Problem(
+            ("training", "window", "min"),
+            f"the history {period.start} to {period.end} has {available} {period.every} periods, "
+            f"but a training needs {needed} (window.min {training.window.min} + validation "
+            f"{training.validation} + holdout {training.holdout})",
+        )

@@ -1,0 +1,210 @@
+"""Compile a fitted pipeline to ONNX, with one input per column of the contract.
+
+Inputs are double, and the pipeline itself rounds to float32 just before its trees; a scaler in
+float32 would move values across split points.
+"""
+
+from typing import Any
+
+from mlops_assets.domain.contract import Contract
+
+OPSET = {"": 17, "ai.onnx.ml": 3}
+
+
+def to_onnx(pipeline: Any, contract: Contract) -> bytes:
+    """Return the serialised graph.
+
+    Outputs are `label` and `probabilities` for a classifier, `variable` for a regressor. Raises
+    whatever skl2onnx raises for a step that it cannot convert.
+    """
+    from skl2onnx import convert_sklearn, update_registered_converter
+    from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
+    from sklearn.impute import SimpleImputer
+
+    from mlops_assets.domain.features import AsFloat32, DeriveColumns
+
+    update_registered_converter(
+        DeriveColumns,
+        "MlopsAssetsDeriveColumns",
+        _derived_shape,
+        _derived_graph,
+        overwrite=True,
+    )
+    update_registered_converter(
+        AsFloat32,
+        "MlopsAssetsAsFloat32",
+        _float32_shape,
+        _float32_graph,
+        overwrite=True,
+        parser=_float32_parser,
+    )
+    # ONNX Runtime has no Imputer for doubles; a choice between two values needs none.
+    update_registered_converter(
+        SimpleImputer, "MlopsAssetsImputer", _imputer_shape, _imputer_graph, overwrite=True
+    )
+    inputs = [
+        (
+            column.name,
+            StringTensorType([None, 1])
+            if column.type == "category"
+            else DoubleTensorType([None, 1]),
+        )
+        for column in contract.columns
+    ]
+    estimator = pipeline.named_steps["model"]
+    options = {id(estimator): {"zipmap": False}} if contract.task != "regression" else None
+    model = convert_sklearn(pipeline, initial_types=inputs, options=options, target_opset=OPSET)
+    thresholds = _tree_thresholds(estimator)
+    if thresholds:
+        _round_thresholds_down(model.graph, thresholds)
+    return bytes(model.SerializeToString())
+
+
+def _tree_thresholds(estimator: Any) -> list[Any]:
+    """The trees' thresholds as fitted, float64, one array per tree in the graph's order."""
+    if hasattr(estimator, "_predictors"):
+        key = "num_threshold"
+        return [tree.nodes[key] for iteration in estimator._predictors for tree in iteration]
+    if hasattr(estimator, "estimators_"):
+        return [tree.tree_.threshold for tree in estimator.estimators_]
+    return []
+
+
+def _round_thresholds_down(graph: Any, thresholds: list[Any]) -> None:
+    """Make `x <= t` true for the same float32 values of x in the graph as in the fitted trees.
+
+    The converter rounds a threshold to the nearest float32, which may be the very value that the
+    tree sends to the other side; the greatest float32 that doesn't exceed it never is.
+    """
+    import numpy as np
+
+    for node in graph.node:
+        if not node.op_type.startswith("TreeEnsemble"):
+            continue
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        values = attributes["nodes_values"].floats
+        modes = attributes["nodes_modes"].strings
+        trees = attributes["nodes_treeids"].ints
+        nodes = attributes["nodes_nodeids"].ints
+        for place, mode in enumerate(modes):
+            if mode != b"BRANCH_LEQ":
+                continue
+            exact = float(thresholds[trees[place]][nodes[place]])
+            rounded = np.float32(exact)
+            if float(rounded) > exact:
+                rounded = np.nextafter(rounded, np.float32(-np.inf))
+            values[place] = float(rounded)
+
+
+def _float32_parser(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+    # The converter of the next step reads the type before shapes are inferred.
+    from skl2onnx.common.data_types import FloatTensorType
+
+    operator = scope.declare_local_operator("MlopsAssetsAsFloat32", model)
+    operator.inputs.extend(inputs)
+    output = scope.declare_local_variable("float32", FloatTensorType())
+    operator.outputs.append(output)
+    return operator.outputs
+
+
+def _float32_shape(operator: Any) -> None:
+    from skl2onnx.common.data_types import FloatTensorType
+
+    operator.outputs[0].type = FloatTensorType([None, operator.raw_operator.n_features_in_])
+
+
+def _float32_graph(scope: Any, operator: Any, container: Any) -> None:
+    from onnx import TensorProto
+    from skl2onnx.algebra.onnx_ops import OnnxCast
+
+    graph = OnnxCast(
+        operator.inputs[0],
+        to=TensorProto.FLOAT,
+        op_version=container.target_opset,
+        output_names=operator.outputs[:1],
+    )
+    graph.add_to(scope, container)
+
+
+def _imputer_shape(operator: Any) -> None:
+    from skl2onnx.common.data_types import DoubleTensorType
+
+    operator.outputs[0].type = DoubleTensorType([None, len(operator.raw_operator.statistics_)])
+
+
+def _imputer_graph(scope: Any, operator: Any, container: Any) -> None:
+    import numpy as np
+    from skl2onnx.algebra.onnx_ops import OnnxIsNaN, OnnxWhere
+
+    here: dict[str, Any] = {"op_version": container.target_opset}
+    source = operator.inputs[0]
+    fill = np.nan_to_num(operator.raw_operator.statistics_.astype(np.float64)).reshape(1, -1)
+    graph = OnnxWhere(
+        OnnxIsNaN(source, **here), fill, source, output_names=operator.outputs[:1], **here
+    )
+    graph.add_to(scope, container)
+
+
+def _derived_shape(operator: Any) -> None:
+    from skl2onnx.common.data_types import DoubleTensorType
+
+    width = 2 if operator.raw_operator.kind == "cyclical" else 1
+    operator.outputs[0].type = DoubleTensorType([None, width])
+
+
+def _derived_graph(scope: Any, operator: Any, container: Any) -> None:
+    import numpy as np
+    from skl2onnx.algebra.onnx_ops import (
+        OnnxAdd,
+        OnnxConcat,
+        OnnxCos,
+        OnnxDiv,
+        OnnxEqual,
+        OnnxGather,
+        OnnxGreater,
+        OnnxIsNaN,
+        OnnxLog,
+        OnnxMul,
+        OnnxOr,
+        OnnxRound,
+        OnnxSin,
+        OnnxSub,
+        OnnxWhere,
+    )
+
+    from mlops_assets.domain.features import DeriveColumns
+
+    step = operator.raw_operator
+    source = operator.inputs[0]
+    version = container.target_opset
+    here: dict[str, Any] = {"op_version": version}
+
+    def constant(value: float) -> Any:
+        return np.array([value], dtype=np.float64)
+
+    def column(index: int) -> Any:
+        return OnnxGather(source, np.array([index], dtype=np.int64), axis=1, **here)
+
+    first, last = column(0), column(step.n_features_in_ - 1)
+    nan, zero, one = constant(np.nan), constant(0.0), constant(1.0)
+    final: dict[str, Any] = {**here, "output_names": operator.outputs[:1]}
+    if step.kind == "difference":
+        graph = OnnxSub(first, last, **final)
+    elif step.kind == "product":
+        graph = OnnxMul(first, last, **final)
+    elif step.kind == "ratio":
+        empty = OnnxEqual(last, zero, **here)
+        safe = OnnxWhere(empty, one, last, **here)
+        graph = OnnxWhere(empty, nan, OnnxDiv(first, safe, **here), **final)
+    elif step.kind == "log1p":
+        usable = OnnxGreater(first, constant(-1.0), **here)
+        safe = OnnxWhere(usable, first, zero, **here)
+        logarithm = OnnxLog(OnnxAdd(safe, one, **here), **here)
+        bad = OnnxOr(OnnxIsNaN(first, **here), OnnxEqual(usable, np.array([False]), **here), **here)
+        graph = OnnxWhere(bad, nan, logarithm, **final)
+    else:
+        angle = OnnxMul(first, constant(2 * np.pi / float(step.cycle or 1.0)), **here)
+        waves = OnnxConcat(OnnxSin(angle, **here), OnnxCos(angle, **here), axis=1, **here)
+        scale = constant(DeriveColumns.CYCLE_SCALE)
+        graph = OnnxDiv(OnnxRound(OnnxMul(waves, scale, **here), **here), scale, **final)
+    graph.add_to(scope, container)
