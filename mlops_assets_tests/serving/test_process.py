@@ -1,0 +1,263 @@
+"""One real `python -m serving` for all tests of this file: Ray takes 20 seconds to start."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from mlops_assets.settings import Settings
+from mlops_assets.stores.prediction_log import read_from, segments
+from mlops_assets_tests.serving.conftest import CONTRACT, Built, frame, publish, records
+
+PATH = "/v1/models/flight_delay/predict"
+
+
+@dataclass
+class Server:
+    """The running process and a client for it."""
+
+    process: subprocess.Popen[bytes]
+    settings: Settings
+    client: httpx.Client
+
+    def predict(self, rows: list[dict[str, Any]]) -> httpx.Response:
+        return self.client.post(PATH, json={"records": rows})
+
+    def logged(self) -> dict[str, dict[str, Any]]:
+        """Every logged prediction by id."""
+        return {
+            prediction_id: {"version": record.version, "outputs": outputs}
+            for path in segments(self.settings.prediction_log / "flight_delay")
+            for record in read_from(path, 0)[0]
+            for prediction_id, outputs in zip(record.ids, record.outputs, strict=True)
+        }
+
+    def wait_for(self, version: str) -> None:
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            models = self.client.get("/health").json()["models"]
+            if models.get("flight_delay", {}).get("version") == version:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"version {version} was not served within 15 s")
+
+
+def start(settings: Settings, *arguments: str) -> subprocess.Popen[bytes]:
+    log = settings.home / "serving.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", "serving", *arguments],
+            env=settings.environment(),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Whatever happened in a test, nothing of ours stays."""
+    if process.poll() is None:
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            for one in [*family, process]:
+                one.kill()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def server(bundles: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    settings = Settings(home=tmp_path_factory.mktemp("home"), serve_port=0)
+    publish(settings.serving_state, flight_delay=("1", bundles["1"].folder))
+    process = start(settings, "--no-follow")
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, (settings.home / "serving.log").read_text()
+        ready = json.loads(line)
+        assert ready["event"] == "ready"
+        with httpx.Client(base_url=ready["url"], timeout=10) as client:
+            yield Server(process, settings, client)
+    finally:
+        end(process)
+
+
+@pytest.fixture(autouse=True)
+def _version_1(server: Server, bundles: dict[str, Built]) -> None:
+    if server.process.poll() is None:
+        publish(server.settings.serving_state, flight_delay=("1", bundles["1"].folder))
+        server.wait_for("1")
+
+
+def test_predictions_over_http_equal_the_pipeline_and_are_logged(
+    server: Server, bundles: dict[str, Built]
+):
+    rows = records(100, seed=11)
+    response = server.predict(rows)
+    logged = server.logged()
+    assert response.status_code == 200
+    body = response.json()
+    got = np.array([list(p["probability"].values()) for p in body["predictions"]])
+    expected = bundles["1"].pipeline.predict_proba(frame(rows, CONTRACT))
+    assert np.abs(got - expected).max() < 1e-5
+    assert [logged[p["prediction_id"]]["outputs"] for p in body["predictions"]] == got.tolist()
+
+
+GOOD = '"distance": 1, "carrier": "AA", "weekend": true'
+
+
+@pytest.mark.parametrize(
+    ("record", "field"),
+    [
+        ('{"distance": NaN, "carrier": "AA", "weekend": true}', "distance"),
+        ('{"distance": Infinity, "carrier": "AA", "weekend": true}', "distance"),
+        ('{"distance": 1e999, "carrier": "AA", "weekend": true}', "distance"),
+        ('{"distance": "1", "carrier": "AA", "weekend": true}', "distance"),
+        ('{"distance": 1, "weekend": true}', "carrier"),
+        (f'{{{GOOD}, "colour": "red"}}', "colour"),
+    ],
+)
+def test_a_broken_contract_is_422_with_the_field(server: Server, record: str, field: str):
+    response = server.client.post(PATH, content=f'{{"records": [{record}]}}')
+    assert response.status_code == 422
+    assert response.json()["error"]["field"] == f"records[0].{field}"
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (400, b"[" * 100_000),
+        (400, b'{"records": '),
+        (400, b'{"records": [{"carrier": "AA", "carrier": "UA"}]}'),
+        (413, b" " * (17 * 1024 * 1024)),
+    ],
+)
+def test_what_is_no_request_is_refused(server: Server, status: int, content: bytes):
+    assert server.client.post(PATH, content=content).status_code == status
+
+
+def test_paths_that_do_not_exist_are_404(server: Server):
+    assert server.client.get("/").status_code == 404
+    assert server.client.post("/v1/models/%ff%fe/predict", content=b"{}").status_code == 404
+    assert server.client.get("/docs").status_code == 404
+
+
+def test_the_description_is_served(server: Server):
+    assert PATH in server.client.get("/openapi.json").json()["paths"]
+
+
+def test_every_port_is_on_loopback(server: Server):
+    family = [server.process, *psutil.Process(server.process.pid).children(recursive=True)]
+    listening = {
+        connection.laddr.ip
+        for process in family
+        for connection in psutil.Process(process.pid).net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening
+    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+
+
+def test_a_swap_under_load_fails_no_request(server: Server, bundles: dict[str, Built]):
+    stop = threading.Event()
+    rows = records(1, seed=12)
+
+    def load(_: int) -> list[tuple[int, str, str]]:
+        seen = []
+        with httpx.Client(base_url=server.client.base_url, timeout=10) as client:
+            while not stop.is_set():
+                answer = client.post(PATH, json={"records": rows})
+                body = answer.json()
+                prediction = body.get("predictions", [{}])[0].get("prediction_id", "")
+                seen.append((answer.status_code, body.get("version", ""), prediction))
+        return seen
+
+    with ThreadPoolExecutor(16) as pool:
+        futures = [pool.submit(load, worker) for worker in range(16)]
+        time.sleep(1.0)
+        publish(server.settings.serving_state, flight_delay=("2", bundles["2"].folder))
+        time.sleep(2.0)
+        stop.set()
+        seen = [one for future in futures for one in future.result()]
+    assert {status for status, _, _ in seen} == {200}
+    assert {version for _, version, _ in seen} == {"1", "2"}
+    logged = server.logged()
+    assert all(logged[prediction]["version"] == version for _, version, prediction in seen)
+
+
+def test_a_broken_bundle_keeps_the_old_version_serving(
+    server: Server, bundles: dict[str, Built], tmp_path: Path
+):
+    broken = Path(shutil.copytree(bundles["2"].folder, tmp_path / "broken"))
+    (broken / "model.onnx").write_bytes(b"x")
+    publish(server.settings.serving_state, flight_delay=("2", broken))
+    deadline = time.monotonic() + 10
+    health = {}
+    while health.get("status") != "degraded" and time.monotonic() < deadline:
+        health = server.client.get("/health").json()
+    assert "version 2 cannot be loaded" in health["reason"]
+    assert str(tmp_path) not in health["reason"]
+    assert server.predict(records(1, seed=1)).json()["version"] == "1"
+
+
+def test_termination_is_quick_and_leaves_nothing(server: Server):
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    assert len(family) > 5
+    folders = {arg for p in family for arg in p.cmdline() if "mlops-ray-" in arg and "=" not in arg}
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(10) == 0
+    _, alive = psutil.wait_procs(family, timeout=1)
+    assert alive == []
+    with socket.socket() as probe:
+        assert probe.connect_ex((server.client.base_url.host, server.client.base_url.port or 80))
+    assert not any(Path(folder).exists() for folder in folders)
+
+
+def test_a_reachable_address_without_a_token_is_refused_at_once(tmp_path: Path):
+    settings = Settings(home=tmp_path, serve_host="0.0.0.0", serve_port=0)
+    process = start(settings)
+    assert process.wait(30) == 2
+    end(process)
+    assert "MLOPS_SERVE_TOKEN" in (tmp_path / "serving.log").read_text()
+
+
+def test_it_ends_with_its_parent(tmp_path: Path):
+    """A shell starts serving and is killed before it is even ready."""
+    settings = Settings(home=tmp_path, serve_port=0)
+    parent = subprocess.Popen(
+        ["/bin/sh", "-c", f"{sys.executable} -m serving --no-follow & echo $!; wait"],
+        env=settings.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    deadline = time.monotonic() + 30
+    while len(child.children(recursive=True)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    family = [child, *child.children(recursive=True)]
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    _, alive = psutil.wait_procs(family, timeout=30)
+    for process in alive:
+        os.kill(process.pid, signal.SIGKILL)
+    assert alive == []
