@@ -168,7 +168,6 @@ def _number_tests(name: str, reference: ColumnProfile, present: NDArray[Any]) ->
     # i of the evenly spaced quantiles lie at or below x: F(x) is in [i - 1, i) / 1000.
     passed = np.searchsorted(points, at, side="right")
     expected = np.clip((passed - 0.5) / (QUANTILE_POINTS - 1), 0, 1)
-    expected[passed == 0], expected[passed == len(points)] = 0.0, 1.0
     distance = float(np.abs(below - expected).max())
     size = len(values) * reference.present / (len(values) + reference.present)
     return [

@@ -217,3 +217,16 @@ def test_the_worst_test_of_a_column_is_the_flagged_one():
     report = judge(reference(rng), current)
     assert report.by_column["temperature"].flagged
     assert set(report.by_column) == {test.column for test in report.columns}
+
+
+def test_a_rare_missing_value_is_chance_and_twenty_where_there_were_none_are_not():
+    rng = np.random.default_rng(16)
+    old = rng.normal(size=5000)
+    for missing_before, missing_now, chance in ((2, 1, True), (0, 20, False)):
+        before, now = old.copy(), rng.normal(size=200)
+        before[:missing_before], now[:missing_now] = np.nan, np.nan
+        report = judge(Profile({"x": profile_numbers(before)}), {"x": now}, min_effect=0)
+        told = next(test for test in report.columns if test.test == "missing rate")
+        # A normal approximation would call one missing value of 200 unlikely (p = 0.008).
+        assert (told.p_value > 0.1) is chance
+        assert told.flagged is not chance
