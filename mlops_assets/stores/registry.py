@@ -1,0 +1,187 @@
+"""The registry: MLflow model versions, their bundles, and the aliases that say which one serves.
+
+Versions are immutable; `challenger`, `champion` and `previous_champion` are aliases. Aliases of
+champions move only through `stores.releases`. MLflow is imported when the first call needs it.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlops_assets.domain.errors import BundleError, ReleaseError
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+PREVIOUS_CHAMPION = "previous_champion"
+
+BUNDLE = "bundle"
+GATES_TAG = "gates"
+RELEASED_AT_TAG = "released_at"
+
+
+@dataclass(frozen=True)
+class ChampionRef:
+    """The version that serves, and when it was released (ISO 8601, or empty if not known)."""
+
+    version: str
+    released_at: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version with what it was made from."""
+
+    model: str
+    version: str
+    run_id: str
+    created_at: float
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
+
+    @property
+    def passed_gates(self) -> bool:
+        """Whether every blocking gate was passed."""
+        return self.tags.get(GATES_TAG) == "passed"
+
+
+class Registry:
+    """The MLflow registry at `uri`."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    @cached_property
+    def client(self) -> Any:
+        """The MLflow client, always with an explicit URI."""
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def champions(self) -> dict[str, ChampionRef]:
+        """The champion of every model that has one."""
+        found = {}
+        for model in self.client.search_registered_models():
+            version = (model.aliases or {}).get(CHAMPION)
+            if version is not None:
+                tags = self.client.get_model_version(model.name, str(version)).tags
+                found[model.name] = ChampionRef(str(version), tags.get(RELEASED_AT_TAG, ""))
+        return found
+
+    def alias(self, model: str, alias: str) -> Version | None:
+        """The version that an alias points to, if any."""
+        aliases = self._aliases(model)
+        return self.version(model, aliases[alias]) if alias in aliases else None
+
+    def version(self, model: str, version: str) -> Version:
+        """One version. Raises ReleaseError if it does not exist."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self.client.get_model_version(model, version)
+        except MlflowException as error:
+            raise ReleaseError(
+                f"{model} has no version {version!r}; `mlops status` lists what there is."
+            ) from error
+        names = tuple(sorted(a for a, v in self._aliases(model).items() if v == version))
+        return Version(
+            model=model,
+            version=str(found.version),
+            run_id=str(found.run_id or ""),
+            created_at=found.creation_timestamp / 1000,
+            tags=dict(found.tags),
+            aliases=names,
+        )
+
+    def versions(self, model: str) -> list[Version]:
+        """All versions of a model, newest first."""
+        found = self.client.search_model_versions(f"name = '{model}'")
+        numbers = sorted((int(version.version) for version in found), reverse=True)
+        return [self.version(model, str(number)) for number in numbers]
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Point an alias to a version; for `champion` use stores.releases."""
+        self.client.set_registered_model_alias(model, alias, version)
+
+    def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        """Add facts to a version."""
+        for key, value in tags.items():
+            self.client.set_model_version_tag(model, version, key, value)
+
+    def fetch_bundle(self, model: str, version: str, target: Path) -> None:
+        """Put the files of the version's bundle into the existing empty folder `target`."""
+        from mlflow.artifacts import download_artifacts
+
+        found = self.version(model, version)
+        if not found.run_id:
+            raise BundleError(f"version {version} of {model} was not made by this project.")
+        with tempfile.TemporaryDirectory(prefix="mlops-bundle-") as scratch:
+            downloaded = Path(
+                download_artifacts(
+                    run_id=found.run_id,
+                    artifact_path=BUNDLE,
+                    dst_path=scratch,
+                    tracking_uri=self.uri,
+                )
+            )
+            for path in downloaded.iterdir():
+                shutil.copyfile(path, target / path.name)
+
+    def cached_bundle(self, model: str, version: str, cache: Path) -> Path:
+        """The folder of the version's verified bundle in `cache`, fetched if need be."""
+        from mlops_assets.stores.bundles import MANIFEST, verify
+
+        folder = cache / model / version
+        if (folder / MANIFEST).exists():
+            verify(folder)
+            return folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{version}."))
+        try:
+            self.fetch_bundle(model, version, partial)
+            verify(partial)
+            if not folder.exists():
+                partial.rename(folder)
+        except OSError:
+            # Another process may have put the same bundle there first; verify decides.
+            if not (folder / MANIFEST).exists():
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        verify(folder)
+        return folder
+
+    def evidence(self, model: str, version: str) -> dict[str, Any]:
+        """What the training recorded of a version: metrics, splits, parity, gates."""
+        from mlflow.artifacts import load_dict
+
+        found = self.version(model, version)
+        uri = f"runs:/{found.run_id}/evidence.json"
+        import mlflow
+
+        previous = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            return dict(load_dict(uri))
+        finally:
+            mlflow.set_tracking_uri(previous)
+
+    def _aliases(self, model: str) -> dict[str, str]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            aliases = self.client.get_registered_model(model).aliases
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
+        return {name: str(version) for name, version in (aliases or {}).items()}
+
+
+def as_tag(value: object) -> str:
+    """A tag's text: plain for text, JSON for everything else."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
