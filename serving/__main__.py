@@ -7,6 +7,7 @@ was answered through the whole chain. Everything else goes to standard error.
 import argparse
 import json
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -14,12 +15,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 
 from mlops_assets.domain.errors import MlopsError
 from mlops_assets.settings import Settings
 from serving import environment, processes
-from serving.follower import ChampionSource, Follower
+from serving.follower import Champion, ChampionSource, Follower
 
 logger = logging.getLogger("serving")
 
@@ -46,6 +49,20 @@ def main() -> int:
     except MlopsError as error:
         logger.error("%s", error)
         return 2
+
+    def clean() -> None:
+        processes.kill_descendants()
+        shutil.rmtree(place.folder, ignore_errors=True)
+
+    child = os.fork()
+    if child:
+        return processes.guard(child, clean)
+    return _serve(settings, place, clean, follow=not arguments.no_follow)
+
+
+def _serve(
+    settings: Settings, place: environment.Place, clean: Callable[[], None], follow: bool
+) -> int:
     stop = threading.Event()
     processes.adopt_orphans()
     processes.watch_parent(stop.set)
@@ -54,7 +71,7 @@ def main() -> int:
         _start(settings, place, stop)
         # Ray replaces the handler of SIGTERM.
         _on_signals(stop)
-        if not arguments.no_follow:
+        if follow:
             _follow(settings, stop)
         if not _wait_until_ready(place.url, stop):
             return 0 if stop.is_set() else 1
@@ -63,7 +80,7 @@ def main() -> int:
         stop.wait()
         return 0
     finally:
-        _shut_down(place)
+        _shut_down(clean)
 
 
 def _on_signals(stop: threading.Event) -> None:
@@ -114,18 +131,32 @@ def _follow(settings: Settings, stop: threading.Event) -> None:
     """Follow the registry in the background; what is cached is served meanwhile."""
 
     def follow() -> None:
-        source = _registry(settings)
-        follower = Follower(source, settings.bundle_cache, settings.serving_state)
+        follower = Follower(_Registry(settings), settings.bundle_cache, settings.serving_state)
         follower.run(stop, settings.follow_seconds)
 
     threading.Thread(target=follow, name="follower", daemon=True).start()
 
 
-def _registry(settings: Settings) -> ChampionSource:
-    """The MLflow registry; importing its client takes seconds, so only the follower does."""
-    from mlops_assets.stores.registry import Registry
+class _Registry(ChampionSource):
+    """The MLflow registry, connected at the first question: it may be away at the start too."""
 
-    return Registry(settings.mlflow_uri)
+    def __init__(self, settings: Settings) -> None:
+        self._uri = settings.mlflow_uri
+        self._client: ChampionSource | None = None
+
+    def champions(self) -> Mapping[str, Champion]:
+        return self._connected().champions()
+
+    def fetch_bundle(self, model: str, version: str, target: Path) -> None:
+        self._connected().fetch_bundle(model, version, target)
+
+    def _connected(self) -> ChampionSource:
+        if self._client is None:
+            # Importing MLflow takes seconds and 200 MB, and only this process needs it.
+            from mlops_assets.stores.registry import Registry
+
+            self._client = Registry(self._uri)
+        return self._client
 
 
 def _wait_until_ready(url: str, stop: threading.Event) -> bool:
@@ -144,16 +175,12 @@ def _wait_until_ready(url: str, stop: threading.Event) -> bool:
     return False
 
 
-def _shut_down(place: environment.Place) -> None:
+def _shut_down(clean: Callable[[], None]) -> None:
     """Finish the requests under way, then stop Ray and whatever it left.
 
     `serve.shutdown` would take more than ten seconds to undeploy what ends with Ray anyway.
     """
     import ray
-
-    def clean() -> None:
-        processes.kill_descendants()
-        shutil.rmtree(place.folder, ignore_errors=True)
 
     processes.end_after(STOP_SECONDS, clean)
     try:

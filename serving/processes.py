@@ -1,7 +1,9 @@
 """Leaving no process behind, however serving ends.
 
-Ray starts a dozen processes and some of them start others. This process adopts its orphaned
-descendants (Linux: child subreaper), so that at the end it can name and stop every one of them.
+Ray starts a dozen processes and some of them start others; killed without warning, it leaves two
+agents behind. So serving is two processes. The one that was asked for is a guard: it forks the
+one that runs Ray, adopts its orphaned descendants (Linux: child subreaper), and in the end stops
+every one of them. Should the guard be killed, the other notices and ends by itself.
 """
 
 import contextlib
@@ -12,12 +14,31 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 
 import psutil
 
 logger = logging.getLogger(__name__)
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def guard(child: int, clean: Callable[[], None]) -> int:
+    """Pass signals on to the child, wait for its end, clean up; returns its exit code."""
+    adopt_orphans()
+    ended = threading.Event()
+
+    def stop(number: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
+        if not ended.is_set():
+            os.kill(child, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    watch_parent(stop)
+    _, status = os.waitpid(child, 0)
+    ended.set()
+    clean()
+    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1
 
 
 def adopt_orphans() -> None:
