@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn, Task
 from mlops_assets.domain.periods import Calendar
+from mlops_assets.domain.rows import ColumnRule, RowRule, RowsContract
 
 Scalar = bool | int | float | str
 LossMetric = Literal["log_loss", "brier", "mae", "rmse"]
@@ -351,6 +352,18 @@ class ModelSpec(Part):
     def content_hash(self) -> str:
         """Hex digest of everything the spec says."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def rows_contract(self) -> RowsContract:
+        """What incoming rows must satisfy."""
+        return RowsContract(
+            columns=tuple(
+                ColumnRule(name, c.type, c.nullable, c.min, c.max, c.categories)
+                for name, c in self.columns.items()
+            ),
+            keys=(self.entity, self.event_time),
+            required=(self.entity, self.event_time),
+            checks=tuple(RowRule(rule.name, rule.expression) for rule in self.validation.checks),
+        )
 
     def contract(self, model: str, classes: tuple[str, ...]) -> Contract:
         """The contract of a version of this model with these class labels."""

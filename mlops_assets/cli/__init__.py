@@ -1,1 +1,59 @@
-"""The mlops command."""
+"""The mlops command.
+
+Importing this module, and asking for help, imports nothing but click: the libraries below a
+command take seconds, and are imported when that command runs.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mlops_assets.domain.errors import MlopsError
+
+# Name -> where the command is, and its line in `mlops --help`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("mlops_assets.cli.up:up", "Run Dagster, the MLflow UI and the HTTP endpoint."),
+    "predict": ("mlops_assets.cli.predict:predict", "Send a file's rows to the running endpoint."),
+    "clock": ("mlops_assets.cli.clock:clock", "Show or set the clock that the loop lives by."),
+}
+
+
+class LazyGroup(click.Group):
+    """Commands that are imported when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error of ours is a message, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except MlopsError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            return ctx.exit(1)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Keep tabular models good: train, gate, release, serve, watch, retrain.
+
+    All state lives under MLOPS_HOME, by default .mlops/ in the project.
+    """

@@ -35,3 +35,7 @@ class ReleaseError(MlopsError):
 
 class NotTrainableError(MlopsError):
     """There is not enough labelled history to train on."""
+
+
+class ServiceError(MlopsError):
+    """A service did not start, ended by itself, or is not running."""

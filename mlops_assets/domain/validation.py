@@ -11,6 +11,7 @@ import pandas as pd
 
 from mlops_assets.domain.contract import ColumnType
 from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.rows import ColumnRule, RowsContract
 
 REASONS = "reasons"
 DTYPES: Mapping[ColumnType, str] = {
@@ -19,36 +20,6 @@ DTYPES: Mapping[ColumnType, str] = {
     "category": "object",
     "boolean": "boolean",
 }
-
-
-@dataclass(frozen=True)
-class ColumnRule:
-    """What one column must be."""
-
-    name: str
-    type: ColumnType
-    nullable: bool
-    min: float | None = None
-    max: float | None = None
-    categories: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class RowRule:
-    """A pandas expression that is true for good rows."""
-
-    name: str
-    expression: str
-
-
-@dataclass(frozen=True)
-class RowsContract:
-    """The whole contract: columns, keys that are unique together, times, rules over columns."""
-
-    columns: tuple[ColumnRule, ...]
-    keys: tuple[str, ...]
-    required: tuple[str, ...]
-    checks: tuple[RowRule, ...] = ()
 
 
 @dataclass(frozen=True)

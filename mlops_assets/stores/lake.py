@@ -126,6 +126,13 @@ class Lake:
             partitions=partitions, columns=list(columns) if columns else None
         )
 
+    def schema(self, model: str, table: str) -> dict[str, str]:
+        """Names and types of the table's columns; empty if nothing was ever written."""
+        if not self.exists(model, table):
+            return {}
+        fields = DeltaTable(self.path(model, table)).schema().fields
+        return {field.name: str(field.type) for field in fields}
+
     def periods(self, model: str, table: str) -> tuple[str, ...]:
         """Keys of the periods that hold rows, oldest first."""
         if not self.exists(model, table):

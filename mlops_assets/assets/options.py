@@ -1,0 +1,78 @@
+"""What all assets of a model have in common."""
+
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.domain.periods import KEY_FORMAT, Calendar
+from mlops_assets.spec import Model
+
+CRON = {
+    "hourly": "0 * * * *",
+    "daily": "0 0 * * *",
+    "weekly": "0 0 * * 1",
+    "monthly": "0 0 1 * *",
+}
+
+
+def partitions(calendar: Calendar) -> dg.TimeWindowPartitionsDefinition:
+    """The Dagster partitions with the same keys as the calendar's periods."""
+    return dg.TimeWindowPartitionsDefinition(
+        start=calendar.first,
+        end=calendar.stop,
+        cron_schedule=CRON[calendar.every],
+        fmt=KEY_FORMAT[calendar.every],
+        timezone="UTC",
+    )
+
+
+def options(
+    model: Model, name: str, *, group: str, kinds: set[str], per_period: bool
+) -> dict[str, Any]:
+    """Arguments of `dg.asset`: key, group, owner, kinds, partitions, code version."""
+    found: dict[str, Any] = {
+        "name": name,
+        "key_prefix": [model.name],
+        "group_name": group,
+        "owners": [model.spec.owner],
+        "kinds": kinds,
+        "tags": {"mlops/model": model.name},
+        "code_version": model.spec.content_hash()[:12],
+    }
+    if per_period:
+        found["partitions_def"] = partitions(model.calendar)
+        found["backfill_policy"] = dg.BackfillPolicy.single_run()
+    return found
+
+
+def key(model: Model, name: str) -> dg.AssetKey:
+    """The key of one of the model's assets."""
+    return dg.AssetKey([model.name, name])
+
+
+def materialized(
+    context: dg.AssetExecutionContext, versions: dict[str, str], metadata: dict[str, dict[str, Any]]
+) -> Any:
+    """Events for the periods of this run: their data versions and metadata, one per period.
+
+    A run over one period gives one event. A run over a range gives the range's event, and then
+    one per period, because only those carry each period's own data version.
+    """
+    periods = list(versions)
+    if len(periods) == 1:
+        only = periods[0]
+        yield dg.MaterializeResult(
+            data_version=dg.DataVersion(versions[only]), metadata=metadata[only]
+        )
+        return
+    yield dg.MaterializeResult(metadata={"periods": len(periods)})
+    for period in periods:
+        yield dg.AssetMaterialization(
+            asset_key=context.asset_key,
+            partition=period,
+            metadata=metadata[period],
+            tags={
+                "dagster/data_version": versions[period],
+                "dagster/data_version_is_user_provided": "true",
+            },
+        )

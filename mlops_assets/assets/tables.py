@@ -1,0 +1,108 @@
+"""Frames on their way into the lake, and the tables that Dagster shows of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+
+from mlops_assets.domain.features import DeriveColumns, model_frame
+from mlops_assets.domain.labels import labels
+from mlops_assets.spec import Model, ModelSpec
+
+
+def as_table(frame: pd.DataFrame) -> pa.Table:
+    """An Arrow table without the frame's index."""
+    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+
+
+def feature_rows(model: Model, rows: pd.DataFrame) -> pd.DataFrame:
+    """Entity (as text), event time, contract columns, derived columns, label and its time."""
+    spec = model.spec
+    contract = spec.contract(model.name, ())
+    frame = model_frame(rows, contract.columns)
+    out = pd.concat([frame, _derived(frame, spec)], axis=1)
+    out.insert(0, spec.entity, rows[spec.entity].astype(str))
+    out.insert(1, spec.event_time, rows[spec.event_time])
+    label = spec.label
+    found = labels(
+        rows,
+        task=spec.task,
+        column=label.column,
+        above=label.above,
+        known_at=label.known_at,
+        known_after=label.known_after,
+        event_time=spec.event_time,
+    )
+    return pd.concat([out, found], axis=1)
+
+
+def _derived(frame: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
+    columns = {}
+    for rule in spec.derived:
+        step = DeriveColumns(rule.kind, rule.cycle)
+        values = step.fit_transform(frame[list(rule.columns)])
+        if values.shape[1] == 1:
+            columns[rule.name] = values[:, 0]
+        else:
+            columns[f"{rule.name}_sin"], columns[f"{rule.name}_cos"] = values.T
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def reasons_table(failures: Mapping[str, int]) -> Any:
+    """Rows per reason, most frequent first."""
+    ordered = sorted(failures.items(), key=lambda item: -item[1])
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({"reason": reason, "rows": count}) for reason, count in ordered],
+        schema=_schema(reason="string", rows="int"),
+    )
+
+
+def columns_table(frame: pd.DataFrame, spec: ModelSpec) -> Any:
+    """The data sheet of a period: each column's type, missing share, and range or top value."""
+    records = []
+    names = [*spec.columns, *(n for n in frame.columns if n not in spec.source_columns)]
+    for name in names:
+        series = frame[name]
+        number = pd.api.types.is_numeric_dtype(series)
+        typical = (
+            ""
+            if series.dropna().empty
+            else (
+                f"{series.min():.4g} … {series.mean():.4g} … {series.max():.4g}"
+                if number
+                else f"{series.nunique()} values, mostly {series.mode().iloc[0]}"
+            )
+        )
+        records.append(
+            dg.TableRecord(
+                {
+                    "column": name,
+                    "type": spec.columns[name].type if name in spec.columns else "made here",
+                    "missing": f"{series.isna().mean():.1%}",
+                    "values": typical,
+                }
+            )
+        )
+    return dg.MetadataValue.table(
+        records=records,
+        schema=_schema(column="string", type="string", missing="string", values="string"),
+    )
+
+
+def records_table(rows: list[dict[str, Any]]) -> Any:
+    """Any list of equal records as a table; values are shown as text."""
+    names = list(rows[0]) if rows else ["nothing"]
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({name: _cell(row[name]) for name in names}) for row in rows],
+        schema=_schema(**dict.fromkeys(names, "string")),
+    )
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _schema(**columns: str) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()])

@@ -1,0 +1,35 @@
+"""The contract on incoming rows, as plain values that a spec can hold."""
+
+from dataclasses import dataclass
+
+from mlops_assets.domain.contract import ColumnType
+
+
+@dataclass(frozen=True)
+class ColumnRule:
+    """What one column must be."""
+
+    name: str
+    type: ColumnType
+    nullable: bool
+    min: float | None = None
+    max: float | None = None
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """A pandas expression that is true for good rows."""
+
+    name: str
+    expression: str
+
+
+@dataclass(frozen=True)
+class RowsContract:
+    """The whole contract: columns, keys that are unique together, times, rules over columns."""
+
+    columns: tuple[ColumnRule, ...]
+    keys: tuple[str, ...]
+    required: tuple[str, ...]
+    checks: tuple[RowRule, ...] = ()
