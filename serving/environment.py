@@ -113,7 +113,7 @@ def ray_environment(place: Place, replicas: int) -> dict[str, str]:
         # Given here, so that Ray writes no token file into the home folder.
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DEDUP_LOGS": "0",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "AUTOSCALER_METRIC_PORT": ports[0],
         "DASHBOARD_METRIC_PORT": ports[1],

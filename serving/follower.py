@@ -86,6 +86,7 @@ class Follower:
         self._cache = cache
         self._pointer = pointer
         self._now = now
+        self._is_empty = False
         self._verified: set[Path] = set()
         self._broken: dict[tuple[str, str], _Trouble] = {}
 
@@ -93,13 +94,23 @@ class Follower:
         """Look once; True if a new pointer was published.
 
         Raises whatever the source raises while the registry is away. A bundle that cannot be
-        fetched leaves its model's entry as it was.
+        fetched leaves its model's entry as it was. A model that lost its alias is withdrawn, but
+        a registry without any champion changes nothing.
         """
         before = self._published()
         entries: dict[str, Any] = before["models"]
+        champions = self._source.champions()
+        if entries and not champions:
+            # A registry whose database was lost looks like this; stopping every model is worse
+            # than serving one for too long.
+            if not self._is_empty:
+                logger.warning("The registry has no champion at all; serving the last known ones.")
+            self._is_empty = True
+            return False
+        self._is_empty = False
         after = {
             model: self._entry(model, champion, entries.get(model))
-            for model, champion in sorted(self._source.champions().items())
+            for model, champion in sorted(champions.items())
         }
         models = {model: entry for model, entry in after.items() if entry is not None}
         if models == entries and self._pointer.exists():

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlops_assets.domain.contract import Contract, ContractColumn
-from mlops_assets.domain.requests import LARGEST_INTEGER, MAX_REQUEST_ID
+from mlops_assets.domain.requests import MAX_REQUEST_ID
+from mlops_assets.domain.values import LARGEST_INTEGER
 
 Schema = dict[str, Any]
 

@@ -6,8 +6,7 @@ costs a few passes in C instead of a Python loop over every value. Standard libr
 """
 
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -15,17 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, ContractColumn
+from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import RequestError
+from mlops_assets.domain.values import is_portable, kind_of, read_column
 
 MAX_REQUEST_ID = 200
-# Integers travel as float64, which holds every whole number up to here and no further.
-LARGEST_INTEGER = 2**53
-LARGEST_NUMBER = sys.float_info.max
-# Below this many values, looking at each is cheaper than numpy's fixed costs.
-FEW = 8
-
-Check = Callable[[Any], str | None]
 
 
 class TooManyRowsError(RequestError):
@@ -74,7 +67,7 @@ class RequestParser:
         return ParsedRequest(
             request_id=request_id,
             columns={
-                column.name: _column(column, values)
+                column.name: read_column(column, values)
                 for column, values in zip(self._columns, zip(*rows, strict=True), strict=True)
             },
             entities=_entities(records, self._contract.entity),
@@ -84,7 +77,7 @@ class RequestParser:
     def _row(self, record: Any, index: int) -> tuple[Any, ...]:
         """The record's inputs in the contract's order; an absent nullable one is None."""
         if type(record) is not dict:
-            raise RequestError(f"must be an object, not {_kind(record)}", f"records[{index}]")
+            raise RequestError(f"must be an object, not {kind_of(record)}", f"records[{index}]")
         try:
             row = self._get(record)
         except KeyError:
@@ -96,7 +89,7 @@ class RequestParser:
 
     def _envelope(self, body: object) -> tuple[str, list[Any]]:
         if not isinstance(body, dict):
-            raise RequestError(f"the body must be an object, not {_kind(body)}", "body")
+            raise RequestError(f"the body must be an object, not {kind_of(body)}", "body")
         for name in body:
             if name not in ("request_id", "records"):
                 raise RequestError(
@@ -107,7 +100,7 @@ class RequestParser:
         if request_id is not None and not (
             isinstance(request_id, str)
             and 0 < len(request_id) <= MAX_REQUEST_ID
-            and _is_portable(request_id)
+            and is_portable(request_id)
         ):
             raise RequestError(
                 f"must be text of 1 to {MAX_REQUEST_ID} characters, or left out", "request_id"
@@ -139,129 +132,19 @@ class RequestParser:
                 )
 
 
-def _column(column: ContractColumn, values: tuple[Any, ...]) -> np.ndarray:
-    """One column of the request as an array, or RequestError for its first bad value."""
-    if len(values) > FEW:
-        array = _categories(values) if column.type == "category" else _numbers(values, column)
-        if array is not None and (column.nullable or None not in values):
-            return array
-    check = _CHECKS[column.type]
-    for index, value in enumerate(values):
-        problem = check(value)
-        if problem and value is None:
-            problem = (
-                None if column.nullable else f"must not be null; it is a required {column.type}"
-            )
-        if problem:
-            raise RequestError(problem, f"records[{index}].{column.name}")
-    if column.type == "category":
-        return _text_array([MISSING_CATEGORY if value is None else value for value in values])
-    return np.array(values, dtype=np.float64)
-
-
-def _text_array(values: Sequence[str]) -> np.ndarray:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
-
-
-def _categories(values: tuple[Any, ...]) -> np.ndarray | None:
-    """The column as text, or None where some value needs a closer look."""
-    if not set(map(type, values)) <= {str, type(None)} or MISSING_CATEGORY in values:
-        return None
-    text = [MISSING_CATEGORY if value is None else value for value in values]
-    return _text_array(text) if _is_portable("".join(text)) else None
-
-
-def _numbers(values: tuple[Any, ...], column: ContractColumn) -> np.ndarray | None:
-    """The column as float64, or None where some value needs a closer look."""
-    kinds = set(map(type, values))
-    allowed = {int, float, type(None)} | ({bool} if column.type == "boolean" else set())
-    if not kinds <= allowed:
-        return None
-    try:
-        array = np.array(values, dtype=np.float64)  # None becomes NaN
-    except OverflowError:
-        return None
-    present = array
-    if not np.isfinite(array).all():
-        present = array[np.isfinite(array)]
-        if len(array) - len(present) != sum(value is None for value in values):
-            return None
-    if column.type == "integer" and not _all_whole(present):
-        return None
-    if column.type == "boolean" and not ((present == 0) | (present == 1)).all():
-        return None
-    return array
-
-
-def _all_whole(array: np.ndarray) -> bool:
-    return bool((np.floor(array) == array).all() and (np.abs(array) <= LARGEST_INTEGER).all())
-
-
-def _number_problem(value: Any) -> str | None:
-    if type(value) not in (int, float):
-        return f"must be a number, not {_kind(value)}"
-    if -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
-        return None
-    return "must be a finite number that fits 64 bits"
-
-
-def _integer_problem(value: Any) -> str | None:
-    problem = _number_problem(value)
-    if problem:
-        return problem
-    if value != math.floor(value):
-        return "must be a whole number"
-    return None if abs(value) <= LARGEST_INTEGER else "must lie between -2^53 and 2^53"
-
-
-def _boolean_problem(value: Any) -> str | None:
-    if type(value) in (bool, int, float) and value in (0, 1):
-        return None
-    return f"must be true or false, not {_kind(value)}"
-
-
-def _category_problem(value: Any) -> str | None:
-    if type(value) is not str:
-        return f"must be text, not {_kind(value)}"
-    if value == MISSING_CATEGORY:
-        return "must not be the text that stands for a missing value; send null instead"
-    return None if _is_portable(value) else "must not hold a NUL character or half a surrogate"
-
-
-_CHECKS: dict[str, Check] = {
-    "number": _number_problem,
-    "integer": _integer_problem,
-    "boolean": _boolean_problem,
-    "category": _category_problem,
-}
-
-
-def _is_portable(text: str) -> bool:
-    """Whether text survives C strings and UTF-8, which compiled models and logs need."""
-    if text.isascii():
-        return "\0" not in text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
-
-
 def _entities(records: Sequence[Mapping[str, Any]], name: str) -> list[str | None]:
     if not name:
         return [None] * len(records)
     entities: list[str | None] = []
     for index, record in enumerate(records):
         value = record.get(name)
-        if value is None or (type(value) is str and _is_portable(value)):
+        if value is None or (type(value) is str and is_portable(value)):
             entities.append(value)
         elif type(value) in (int, bool) or (type(value) is float and math.isfinite(value)):
             entities.append(str(value))
         else:
             raise RequestError(
-                f"must be text, a finite number or null, not {_kind(value)}",
+                f"must be text, a finite number or null, not {kind_of(value)}",
                 f"records[{index}].{name}",
             )
     return entities
@@ -286,12 +169,6 @@ def _event_time(value: Any, index: int, name: str) -> str | None:
     raise RequestError(
         "must be ISO 8601 text such as 2013-06-01T17:30:00Z", f"records[{index}].{name}"
     )
-
-
-def _kind(value: object) -> str:
-    """The JSON name of a value's type; the value itself is never echoed."""
-    names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
 
 
 def _clip(text: object, limit: int = 60) -> str:

@@ -143,11 +143,23 @@ def test_a_name_that_could_leave_the_cache_is_refused(
 def test_a_model_without_a_champion_is_withdrawn(
     source: Folders, follower: Follower, tmp_path: Path
 ):
+    source.released = {"flight_delay": Release("1"), "demand": Release("1")}
+    follower.step()
+    del source.released["demand"]
+    assert follower.step()
+    assert list(state(tmp_path)["models"]) == ["flight_delay"]
+
+
+def test_a_registry_that_lost_everything_changes_nothing(
+    source: Folders, follower: Follower, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     source.released = {"flight_delay": Release("1")}
     follower.step()
     source.released = {}
-    assert follower.step()
-    assert state(tmp_path)["models"] == {}
+    assert not follower.step()
+    assert not follower.step()
+    assert list(state(tmp_path)["models"]) == ["flight_delay"]
+    assert len([m for m in caplog.messages if "no champion at all" in m]) == 1
 
 
 def test_an_outage_is_logged_once_and_the_release_after_it_arrives(

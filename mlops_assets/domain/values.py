@@ -1,0 +1,143 @@
+"""The values of one column of a request: typed arrays, or what is wrong with the first bad one.
+
+Few values are looked at one by one; many take a few passes in C, and only if those find trouble
+are the values looked at again to name the culprit. Standard library and numpy only.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlops_assets.domain.contract import MISSING_CATEGORY, ContractColumn
+from mlops_assets.domain.errors import RequestError
+
+# Integers travel as float64, which holds every whole number up to here and no further.
+LARGEST_INTEGER = 2**53
+LARGEST_NUMBER = sys.float_info.max
+# Below this many values, looking at each is cheaper than numpy's fixed costs.
+FEW = 8
+
+Check = Callable[[Any], str | None]
+
+
+def read_column(column: ContractColumn, values: tuple[Any, ...]) -> np.ndarray:
+    """One column of a request as float64, or as object array of str, of shape (n,).
+
+    None is missing: NaN, or MISSING_CATEGORY. Raises RequestError for the first bad value, with
+    the field as `records[i].name`.
+    """
+    if len(values) > FEW:
+        array = _categories(values) if column.type == "category" else _numbers(values, column)
+        if array is not None and (column.nullable or None not in values):
+            return array
+    check = _CHECKS[column.type]
+    for index, value in enumerate(values):
+        problem = check(value)
+        if problem and value is None:
+            problem = (
+                None if column.nullable else f"must not be null; it is a required {column.type}"
+            )
+        if problem:
+            raise RequestError(problem, f"records[{index}].{column.name}")
+    if column.type == "category":
+        return _text_array([MISSING_CATEGORY if value is None else value for value in values])
+    return np.array(values, dtype=np.float64)
+
+
+def _text_array(values: Sequence[str]) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _categories(values: tuple[Any, ...]) -> np.ndarray | None:
+    """The column as text, or None where some value needs a closer look."""
+    if not set(map(type, values)) <= {str, type(None)} or MISSING_CATEGORY in values:
+        return None
+    text = [MISSING_CATEGORY if value is None else value for value in values]
+    return _text_array(text) if is_portable("".join(text)) else None
+
+
+def _numbers(values: tuple[Any, ...], column: ContractColumn) -> np.ndarray | None:
+    """The column as float64, or None where some value needs a closer look."""
+    kinds = set(map(type, values))
+    allowed = {int, float, type(None)} | ({bool} if column.type == "boolean" else set())
+    if not kinds <= allowed:
+        return None
+    try:
+        array = np.array(values, dtype=np.float64)  # None becomes NaN
+    except OverflowError:
+        return None
+    present = array
+    if not np.isfinite(array).all():
+        present = array[np.isfinite(array)]
+        if len(array) - len(present) != sum(value is None for value in values):
+            return None
+    if column.type == "integer" and not _all_whole(present):
+        return None
+    if column.type == "boolean" and not ((present == 0) | (present == 1)).all():
+        return None
+    return array
+
+
+def _all_whole(array: np.ndarray) -> bool:
+    return bool((np.floor(array) == array).all() and (np.abs(array) <= LARGEST_INTEGER).all())
+
+
+def _number_problem(value: Any) -> str | None:
+    if type(value) not in (int, float):
+        return f"must be a number, not {kind_of(value)}"
+    if -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        return None
+    return "must be a finite number that fits 64 bits"
+
+
+def _integer_problem(value: Any) -> str | None:
+    problem = _number_problem(value)
+    if problem:
+        return problem
+    if value != math.floor(value):
+        return "must be a whole number"
+    return None if abs(value) <= LARGEST_INTEGER else "must lie between -2^53 and 2^53"
+
+
+def _boolean_problem(value: Any) -> str | None:
+    if type(value) in (bool, int, float) and value in (0, 1):
+        return None
+    return f"must be true or false, not {kind_of(value)}"
+
+
+def _category_problem(value: Any) -> str | None:
+    if type(value) is not str:
+        return f"must be text, not {kind_of(value)}"
+    if value == MISSING_CATEGORY:
+        return "must not be the text that stands for a missing value; send null instead"
+    return None if is_portable(value) else "must not hold a NUL character or half a surrogate"
+
+
+_CHECKS: dict[str, Check] = {
+    "number": _number_problem,
+    "integer": _integer_problem,
+    "boolean": _boolean_problem,
+    "category": _category_problem,
+}
+
+
+def is_portable(text: str) -> bool:
+    """Whether text survives C strings and UTF-8, which compiled models and logs need."""
+    if text.isascii():
+        return "\0" not in text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def kind_of(value: object) -> str:
+    """The JSON name of a value's type; the value itself is never echoed."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
