@@ -9,28 +9,27 @@ from mlops_assets.settings import Settings
 from mlops_assets.stores.clock import Clock
 
 
-class Moment(click.ParamType):
+def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
     """An ISO 8601 date or time; UTC where it has no offset."""
-
-    name = "iso-time"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        """Parse, or fail with an example."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(
-                f"{value!r} is not an ISO 8601 time, such as 2013-07-01T00:00:00Z.", param, ctx
-            )
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not an ISO 8601 time, such as 2013-07-01T00:00:00Z."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.command()
-@click.option("--set", "moment", type=Moment(), help="Set the clock, as a replay of history does.")
+@click.option(
+    "--set",
+    "moment",
+    callback=_moment,
+    metavar="ISO",
+    help="Set the clock, as a replay of history does.",
+)
 @click.option("--system", is_flag=True, help="Go back to the system's time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def clock(moment: datetime | None, system: bool, as_json: bool) -> None:

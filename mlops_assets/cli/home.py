@@ -79,7 +79,7 @@ def initialise_dagster() -> None:
 
 def initialise_mlflow() -> None:
     """Create or migrate the MLflow store."""
-    from mlops_assets.stores.tracking import prepare_tracking_store
+    from mlops_assets.stores.tracking_store import prepare_tracking_store
 
     settings = Settings.load()
     prepare_tracking_store(settings.mlflow_uri, settings.mlflow_artifacts, settings.locks)
