@@ -4,17 +4,24 @@ Delta gives atomic commits and old versions; this module adds what the loop need
 written once per content, and an append identified by its source happens once.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
+
+from mlops_assets.stores.tables import content_hash, fitted, holds_same, storable
+
+__all__ = ["PERIOD", "Lake", "Written", "content_hash"]
 
 PERIOD = "period"
+# Commits of others that one write may meet in a row before it gives up.
+ATTEMPTS = 10
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -24,27 +31,6 @@ class Written:
     content_hash: str
     rows: int
     changed: bool
-
-
-def content_hash(rows: pa.Table) -> str:
-    """Hex digest of the names, types and values of a table; chunking does not count."""
-    digest = hashlib.sha256()
-    table = rows.combine_chunks()
-    for field in table.schema:
-        digest.update(f"{field.name}:{field.type};".encode())
-        column = table[field.name]
-        for chunk in column.chunks:
-            _digest_array(digest, chunk)
-    return digest.hexdigest()
-
-
-def _digest_array(digest: Any, array: pa.Array) -> None:
-    # A round trip through IPC drops offsets and padding that equal arrays may differ in.
-    batch = pa.record_batch([array], names=["x"])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    digest.update(sink.getvalue())
 
 
 @dataclass(frozen=True)
@@ -66,41 +52,53 @@ class Lake:
         return int(DeltaTable(self.path(model, table)).version())
 
     def write_period(self, model: str, table: str, period: str, rows: pa.Table) -> Written:
-        """Make `rows` the content of the period, in one commit; equal content changes nothing."""
-        rows = _storable(rows.drop_columns([PERIOD]) if PERIOD in rows.column_names else rows)
-        digest = content_hash(rows)
-        if self.exists(model, table):
-            current = self.read(model, table, periods=[period])
-            same = current.drop_columns([PERIOD]) if PERIOD in current.column_names else current
-            if same.schema.equals(rows.schema) and content_hash(same) == digest:
-                return Written(digest, rows.num_rows, changed=False)
+        """Make `rows` the content of the period, in one commit; equal content changes nothing.
+
+        Columns get the types that the table has. Raises DataError for values that do not fit.
+        """
+        rows = storable(rows.drop_columns([PERIOD]) if PERIOD in rows.column_names else rows)
         labelled = rows.append_column(PERIOD, pa.array([period] * rows.num_rows, pa.string()))
-        self._ensure(model, table, labelled.schema)
-        write_deltalake(
-            self.path(model, table),
-            labelled,
-            mode="overwrite",
-            predicate=f"{PERIOD} = '{period}'",
-            schema_mode="merge",
-        )
-        return Written(digest, rows.num_rows, changed=True)
+
+        def write(delta: DeltaTable) -> Written:
+            new = fitted(labelled, _schema(delta), table)
+            content = new.drop_columns([PERIOD])
+            current = delta.to_pyarrow_table(partitions=[(PERIOD, "=", period)])
+            changed = not holds_same(content, current, PERIOD)
+            written = Written(content_hash(content), rows.num_rows, changed)
+            if not changed:
+                return written
+            write_deltalake(
+                delta,
+                new,
+                mode="overwrite",
+                predicate=f"{PERIOD} = '{period}'",
+                schema_mode="merge",
+            )
+            return written
+
+        return self._commit(model, table, labelled.schema, write)
 
     def append_once(
         self, model: str, table: str, rows: pa.Table, *, source: str, position: int
     ) -> bool:
         """Append `rows` that end at `position` of `source`, unless that has happened already."""
-        rows = _storable(rows)
-        if self.position(model, table, source) >= position:
-            return False
-        self._ensure(model, table, rows.schema)
-        write_deltalake(
-            self.path(model, table),
-            rows,
-            mode="append",
-            schema_mode="merge",
-            commit_properties=CommitProperties(app_transactions=[Transaction(source, position)]),
-        )
-        return True
+        rows = storable(rows)
+
+        def write(delta: DeltaTable) -> bool:
+            if int(delta.transaction_version(source) or 0) >= position:
+                return False
+            write_deltalake(
+                delta,
+                fitted(rows, _schema(delta), table),
+                mode="append",
+                schema_mode="merge",
+                commit_properties=CommitProperties(
+                    app_transactions=[Transaction(source, position)]
+                ),
+            )
+            return True
+
+        return self._commit(model, table, rows.schema, write)
 
     def position(self, model: str, table: str, source: str) -> int:
         """How far `source` has been appended; 0 if never."""
@@ -140,39 +138,30 @@ class Lake:
         found = DeltaTable(self.path(model, table)).partitions()
         return tuple(sorted({str(partition[PERIOD]) for partition in found}))
 
-    def _ensure(self, model: str, table: str, schema: pa.Schema) -> None:
+    def _commit(
+        self, model: str, table: str, schema: pa.Schema, write: Callable[[DeltaTable], Result]
+    ) -> Result:
+        """Run `write` on one snapshot of the table; again if another commit came in between.
+
+        Reading and writing the same snapshot lets Delta see every conflict.
+        """
         path = self.path(model, table)
         if "://" not in path:
             Path(path).mkdir(parents=True, exist_ok=True)
-        DeltaTable.create(
-            path,
-            schema=schema,
-            mode="ignore",
-            partition_by=[PERIOD] if PERIOD in schema.names else None,
-        )
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                DeltaTable.create(
+                    path,
+                    schema=schema,
+                    mode="ignore",
+                    partition_by=[PERIOD] if PERIOD in schema.names else None,
+                )
+                return write(DeltaTable(path))
+            except CommitFailedError:
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
 
 
-def _storable(rows: pa.Table) -> pa.Table:
-    """Types that survive a round trip: microseconds in UTC, plain strings, no dictionaries."""
-    columns = []
-    fields = []
-    for field in rows.schema:
-        column = rows[field.name]
-        kind = field.type
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        if pa.types.is_timestamp(kind):
-            kind = pa.timestamp("us", tz="UTC")
-        elif (
-            pa.types.is_large_string(kind)
-            or pa.types.is_string_view(kind)
-            or pa.types.is_null(kind)
-        ):
-            kind = pa.string()
-        elif pa.types.is_float16(kind):
-            kind = pa.float32()
-        elif pa.types.is_unsigned_integer(kind):
-            kind = pa.int64()
-        columns.append(pc.cast(column, kind))
-        fields.append(pa.field(field.name, kind))
-    return pa.table(columns, schema=pa.schema(fields))
+def _schema(delta: DeltaTable) -> pa.Schema:
+    return pa.schema(delta.schema().to_arrow())
