@@ -97,7 +97,7 @@ def _fingerprint(settings: Settings) -> dict[str, str | int]:
 def _is_prepared(settings: Settings, wanted: dict[str, str | int]) -> bool:
     try:
         found = json.loads((settings.home / MARKER).read_bytes())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return False
     return bool(found == wanted) and (settings.dagster_home / "dagster.yaml").exists()
 

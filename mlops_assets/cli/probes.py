@@ -18,7 +18,7 @@ PROBE_SECONDS = 2.0
 _DAGSTER_QUERY = """{
   instance { daemonHealth { allDaemonStatuses { daemonType required lastHeartbeatTime } } }
   workspaceOrError { ... on Workspace { locationEntries {
-    loadStatus locationOrLoadError { __typename ... on PythonError { message } }
+    loadStatus locationOrLoadError { __typename ... on PythonError { message causes { message } } }
   } } }
 }"""
 # What the webserver says of a code server that has not opened its port yet.
@@ -80,7 +80,9 @@ def _code_is_loaded(data: dict[str, Any]) -> bool:
         if outcome["__typename"] == "PythonError":
             if _UNREACHABLE in outcome["message"]:
                 return False
-            raise ServiceError(f"Dagster cannot load the definitions: {outcome['message'].strip()}")
+            chain = [outcome, *outcome["causes"]]
+            reasons = "\n".join(error["message"].strip() for error in chain)
+            raise ServiceError(f"Dagster cannot load the definitions:\n{reasons}\n")
     return bool(locations)
 
 

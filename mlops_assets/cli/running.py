@@ -50,7 +50,7 @@ def read_running(path: Path) -> Running | None:
         data = json.loads(path.read_bytes())
         services = tuple(RunningService(**service) for service in data.pop("services"))
         return Running(services=services, **data)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

@@ -3,20 +3,19 @@
 import atexit
 import contextlib
 import os
-import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 
 import psutil
 from filelock import FileLock, Timeout
 
+from mlops_assets.cli.child import Child, start_child
 from mlops_assets.cli.interrupts import Interrupts
-from mlops_assets.cli.processes import MARK, Kin, end, kill, wait_for_end
+from mlops_assets.cli.processes import Kin, end, kill, wait_for_end
 from mlops_assets.cli.running import Running, RunningService, read_running
 from mlops_assets.cli.services import Service
 from mlops_assets.domain.errors import ServiceError
@@ -25,22 +24,8 @@ from mlops_assets.settings import Settings
 # Told of every change: the service's name and what happened to it.
 Report = Callable[[str, str], None]
 
-LOG_TAIL_LINES = 15
 POLL_SECONDS = 0.1
 REMEMBER_SECONDS = 2.0
-
-
-@dataclass
-class _Child:
-    """A started service."""
-
-    service: Service
-    process: subprocess.Popen[bytes]
-    log: Path
-    started: float
-    restarts: int = 0
-    # When to start it again, on the monotonic clock; 0 while it runs.
-    restart_at: float = 0.0
 
 
 @dataclass
@@ -62,7 +47,7 @@ class Supervisor:
     def __post_init__(self) -> None:
         self._kin = Kin(uuid.uuid4().hex)
         self._lock = FileLock(self.settings.locks / "up.lock", timeout=0)
-        self._children: dict[str, _Child] = {}
+        self._children: dict[str, Child] = {}
         self._interrupts = Interrupts()
         self._ended = threading.Event()
         self._monitor = threading.Thread(target=self._watch, name="supervisor", daemon=True)
@@ -162,39 +147,26 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
         self._publish(ready=True)
 
-    def _is_ready(self, child: _Child) -> bool:
+    def _is_ready(self, child: Child) -> bool:
         name, waited = child.service.name, time.time() - child.started
         code = child.process.poll()
         if code is not None:
-            raise ServiceError(f"{name} ended with exit code {code} at its start. {_tail(child)}")
+            raise ServiceError(f"{name} ended with exit code {code} at its start. {child.tail()}")
         try:
             if child.service.probe(child.started):
                 return True
         except ServiceError as error:
-            raise ServiceError(f"{error} (log: {child.log})") from error
+            raise ServiceError(f"{error}The logs are in {self.settings.logs}.") from error
         if waited > child.service.ready_seconds:
             raise ServiceError(
-                f"{name} was not ready after {child.service.ready_seconds:.0f} s. {_tail(child)}"
+                f"{name} was not ready after {child.service.ready_seconds:.0f} s. {child.tail()}"
             )
         return False
 
     def _spawn(self, service: Service, restarts: int = 0) -> None:
-        log = self.settings.logs / f"{service.name}.log"
-        if restarts == 0 and log.exists():
-            log.replace(log.with_suffix(".log.1"))
-        environment = {**self.settings.environment(), **service.environment}
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                service.command,
-                env={**environment, MARK: self._kin.token},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # A Ctrl-C in the terminal must reach this process only, which ends the others.
-                start_new_session=True,
-            )
-        self._kin.sessions.add(process.pid)
-        self._children[service.name] = _Child(service, process, log, time.time(), restarts)
+        child = start_child(service, self.settings, self._kin.token, restarts)
+        self._kin.sessions.add(child.process.pid)
+        self._children[service.name] = child
         self.report(service.name, "starting" if restarts == 0 else f"restart {restarts}")
         self._publish(ready=restarts > 0)
 
@@ -211,21 +183,25 @@ class Supervisor:
         """The monitor's thread: notice and restart the dead."""
         remembered = 0.0
         while not self._ended.wait(POLL_SECONDS) and self.failure is None:
-            for child in list(self._children.values()):
-                if child.process.poll() is not None:
-                    self._revive(child)
+            try:
+                for child in list(self._children.values()):
+                    if child.process.poll() is not None:
+                        self._revive(child)
+            except OSError as error:
+                # Such as a home that was deleted meanwhile.
+                self.failure = ServiceError(f"a service cannot be started again: {error}")
             if time.monotonic() - remembered > REMEMBER_SECONDS:
                 self._kin.remember(child.process.pid for child in self._children.values())
                 remembered = time.monotonic()
 
-    def _revive(self, child: _Child) -> None:
+    def _revive(self, child: Child) -> None:
         name, code = child.service.name, child.process.returncode
         if child.restart_at == 0.0:
             self._kin.end_session(child.process.pid)
             if child.restarts >= self.restarts:
                 self.failure = ServiceError(
                     f"{name} ended with exit code {code} after {child.restarts} restarts. "
-                    f"{_tail(child)}"
+                    f"{child.tail()}"
                 )
                 return
             delay = self.first_delay * 2**child.restarts
@@ -243,7 +219,7 @@ class Supervisor:
             if child.process.poll() is None:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     leaders.append(psutil.Process(child.process.pid))
-                _ask_to_end(child)
+                child.ask_to_end()
         grace = max((service.grace_seconds for service in self.services), default=0.0)
         kill(wait_for_end(leaders, grace, self._interrupts.is_hurried))
         for child in self._children.values():
@@ -251,16 +227,3 @@ class Supervisor:
         survivors = end(self._kin.alive(), 2.0, self._interrupts.is_hurried)
         # What was started while its parent was being ended.
         return survivors or kill(self._kin.alive())
-
-
-def _ask_to_end(child: _Child) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        if child.service.signals_group:
-            os.killpg(child.process.pid, 15)
-        else:
-            child.process.terminate()
-
-
-def _tail(child: _Child) -> str:
-    lines = child.log.read_text(errors="replace").rstrip().splitlines()[-LOG_TAIL_LINES:]
-    return f"Its log, {child.log}, ends with:\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,0 +1,43 @@
+"""Small real services: Python one-liners that listen, hang, crash or have children."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mlops_assets.cli.probes import answers
+from mlops_assets.cli.services import Service, free_ports
+from mlops_assets.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_process() -> Iterator[None]:
+    """Each test ends what it started; a zombie that was not waited for counts too."""
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    left = set(psutil.Process().children(recursive=True)) - before
+    for process in left:
+        process.kill()
+    assert not left
+
+
+def python_service(name: str, code: str, **options: object) -> Service:
+    """A service that runs a piece of Python, ready at once unless it has a probe."""
+    options.setdefault("probe", lambda started: True)
+    options.setdefault("grace_seconds", 5.0)
+    return Service(name=name, command=(sys.executable, "-c", code), **options)  # type: ignore[arg-type]
+
+
+def http_service(name: str = "web") -> Service:
+    """A web server on a free port."""
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    command = (sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1")
+    return Service(name=name, command=command, probe=answers(url), url=url)
