@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from mlops_assets.stores.tables import content_hash, fitted, holds_same, storable
 
@@ -62,7 +64,7 @@ class Lake:
         def write(delta: DeltaTable) -> Written:
             new = fitted(labelled, _schema(delta), table)
             content = new.drop_columns([PERIOD])
-            current = delta.to_pyarrow_table(partitions=[(PERIOD, "=", period)])
+            current = _rows(delta, periods=[period])
             changed = not holds_same(content, current, PERIOD)
             written = Written(content_hash(content), rows.num_rows, changed)
             if not changed:
@@ -117,12 +119,7 @@ class Lake:
     ) -> pa.Table:
         """Rows of these periods (all of them by default), as of `version` (the newest)."""
         delta = DeltaTable(self.path(model, table), version=version)
-        partitions = None
-        if periods is not None and PERIOD in delta.metadata().partition_columns:
-            partitions = [(PERIOD, "in", list(periods))]
-        return delta.to_pyarrow_table(
-            partitions=partitions, columns=list(columns) if columns else None
-        )
+        return _rows(delta, periods=periods, columns=columns)
 
     def schema(self, model: str, table: str) -> dict[str, str]:
         """Names and types of the table's columns; empty if nothing was ever written."""
@@ -165,3 +162,23 @@ class Lake:
 
 def _schema(delta: DeltaTable) -> pa.Schema:
     return pa.schema(delta.schema().to_arrow())
+
+
+def _rows(
+    delta: DeltaTable,
+    *,
+    periods: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    partitions = None
+    if periods is not None and PERIOD in delta.metadata().partition_columns:
+        partitions = [(PERIOD, "in", list(periods))]
+    # Delta's own reader calls Python from Arrow's threads, and a process that ends meanwhile
+    # aborts; Arrow's reader of local files does not.
+    root = urlsplit(delta.table_uri)
+    local = None
+    if root.scheme in ("", "file"):
+        local = SubTreeFileSystem(unquote(root.path), LocalFileSystem())
+    return delta.to_pyarrow_table(
+        partitions=partitions, columns=list(columns) if columns else None, filesystem=local
+    )

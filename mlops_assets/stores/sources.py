@@ -1,6 +1,5 @@
 """Where rows come from: Parquet, CSV or a SQL database, one stretch of time at a time."""
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,21 +7,21 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.dataset as ds
 
 from mlops_assets.domain.errors import SourceError
 from mlops_assets.spec import CsvSource, ParquetSource, Source, SqlSource
+from mlops_assets.stores import sql_source
+
+# A CSV column gets the type of what this many bytes hold.
+CSV_BLOCK_BYTES = 64 * 1024 * 1024
 
 
 def column_names(source: Source, folder: Path) -> tuple[str, ...]:
     """The columns that the source has now. Raises SourceError when it is away."""
     if isinstance(source, SqlSource):
-        from sqlalchemy import inspect
-
-        with _connection(source) as connection:
-            schema, _, table = source.table.rpartition(".")
-            found = inspect(connection).get_columns(table, schema=schema or None)
-            return tuple(str(column["name"]) for column in found)
+        return sql_source.column_names(source)
     return tuple(_dataset(source, folder).schema.names)
 
 
@@ -40,46 +39,73 @@ def read(
     Times without a zone are taken as UTC and come back with it. Raises SourceError when the
     source is away or lacks a column.
     """
-    missing = [name for name in columns if name not in column_names(source, folder)]
-    if missing:
-        raise SourceError(
-            f"{_name(source)} has no column {missing[0]!r}; it has "
-            f"{', '.join(column_names(source, folder))}. Correct the name in defs.yaml."
-        )
+    found = column_names(source, folder)
+    for name in columns:
+        if name not in found:
+            raise SourceError(
+                f"{_name(source)} has no column {name!r}; it has {', '.join(found)}. Correct the "
+                "name in defs.yaml."
+            )
     if isinstance(source, SqlSource):
-        rows = _read_sql(source, columns, event_time, start, end)
+        rows = sql_source.read(source, columns, event_time, start, end)
     else:
-        dataset = _dataset(source, folder)
-        kind = dataset.schema.field(event_time).type
-        field = ds.field(event_time)
-        lower, upper = (_as_type(moment, kind) for moment in (start, end))
-        rows = dataset.to_table(columns=list(columns), filter=(field >= lower) & (field < upper))
-    rows = _in_utc(rows, event_time)
+        rows = _read_files(source, folder, columns, event_time, start, end)
+    rows = _in_utc(rows)
     keys = [(event_time, "ascending")]
     keys += [(name, "ascending") for name in columns if name != event_time]
     return rows.sort_by(keys)
 
 
-def _as_type(moment: datetime, kind: pa.DataType) -> pa.Scalar:
+def newest(source: Source, folder: Path, *, event_time: str, until: datetime) -> datetime | None:
+    """Event time of the newest row before `until`, in UTC; None if there is none."""
+    if isinstance(source, SqlSource):
+        return sql_source.newest(source, event_time, until)
+    rows = _read_files(source, folder, [event_time], event_time, None, until)
+    found = pc.max(_in_utc(rows)[event_time]).as_py()
+    return found if isinstance(found, datetime) else None
+
+
+def _read_files(
+    source: ParquetSource | CsvSource,
+    folder: Path,
+    columns: Sequence[str],
+    event_time: str,
+    start: datetime | None,
+    end: datetime,
+) -> pa.Table:
+    dataset = _dataset(source, folder)
+    kind = dataset.schema.field(event_time).type
+    field = ds.field(event_time)
+    wanted = field < _as_type(end, kind, event_time)
+    if start is not None:
+        wanted &= field >= _as_type(start, kind, event_time)
+    try:
+        return dataset.to_table(columns=list(columns), filter=wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(source, error) from error
+
+
+def _as_type(moment: datetime, kind: pa.DataType, event_time: str) -> pa.Scalar:
     if not pa.types.is_timestamp(kind):
         raise SourceError(
-            f"the event time column holds {kind}, not a timestamp: store it as a timestamp, "
-            "in ISO 8601 if the source is a CSV file."
+            f"the event time column {event_time!r} holds {kind}, not a timestamp: store it as a "
+            "timestamp, in ISO 8601 if the source is a CSV file."
         )
     aware = moment.astimezone(UTC)
     return pa.scalar(aware if kind.tz else aware.replace(tzinfo=None), type=kind)
 
 
-def _in_utc(rows: pa.Table, event_time: str) -> pa.Table:
-    for name in rows.column_names:
-        column = rows[name]
-        if name == event_time and not pa.types.is_timestamp(column.type):
-            column = pc.cast(column, pa.timestamp("us"))
-        if pa.types.is_timestamp(column.type):
-            if column.type.tz is None:
+def _in_utc(rows: pa.Table) -> pa.Table:
+    """Times in microseconds and UTC, and no dictionaries, which could not be sorted by."""
+    for place, field in enumerate(rows.schema):
+        column = rows[field.name]
+        if pa.types.is_dictionary(field.type):
+            rows = rows.set_column(place, field.name, column.cast(field.type.value_type))
+        if pa.types.is_timestamp(field.type):
+            if field.type.tz is None:
                 column = pc.assume_timezone(column, "UTC")
-            column = pc.cast(column, pa.timestamp("us", tz="UTC"))
-            rows = rows.set_column(rows.column_names.index(name), name, column)
+            column = pc.cast(column, pa.timestamp("us", tz="UTC"), safe=False)
+            rows = rows.set_column(place, field.name, column)
     return rows
 
 
@@ -95,54 +121,21 @@ def _dataset(source: ParquetSource | CsvSource, folder: Path) -> Any:
             "the folder of the defs.yaml."
         )
     try:
-        return ds.dataset(path, format=source.kind)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SourceError(f"source {path} cannot be read as {source.kind}: {error}") from error
+        return ds.dataset(path, format=_csv() if source.kind == "csv" else "parquet")
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(source, error) from error
 
 
-def _connection(source: SqlSource) -> Any:
-    from sqlalchemy import create_engine
-    from sqlalchemy.exc import SQLAlchemyError
-
-    url = os.environ.get(source.url_env, "") if source.url_env else source.url
-    if not url:
-        raise SourceError(
-            f"source.url_env names the environment variable {source.url_env!r}, which is not set."
-            if source.url_env
-            else "a SQL source needs source.url or source.url_env."
-        )
-    try:
-        return create_engine(url).connect()
-    except SQLAlchemyError as error:
-        # The URL may hold a password: only the kind of failure is told.
-        raise SourceError(
-            f"the database of {source.table} does not answer: {type(error).__name__}."
-        ) from error
+def _csv() -> Any:
+    """Empty fields are missing, in text too; the text "NA" is a value like any other."""
+    return ds.CsvFileFormat(
+        read_options=pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
+        convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True, null_values=[""]),
+    )
 
 
-def _read_sql(
-    source: SqlSource, columns: Sequence[str], event_time: str, start: datetime, end: datetime
-) -> pa.Table:
-    import pandas as pd
-    from sqlalchemy import DateTime, MetaData, Table, select
-    from sqlalchemy.exc import SQLAlchemyError
-
-    schema, _, name = source.table.rpartition(".")
-    with _connection(source) as connection:
-        try:
-            table = Table(name, MetaData(schema=schema or None), autoload_with=connection)
-            moment = table.c[event_time]
-            zone = isinstance(moment.type, DateTime) and moment.type.timezone
-            lower, upper = (
-                value if zone else value.astimezone(UTC).replace(tzinfo=None)
-                for value in (start, end)
-            )
-            query = select(*(table.c[column] for column in columns)).where(
-                moment >= lower, moment < upper
-            )
-            frame = pd.DataFrame(connection.execute(query).fetchall(), columns=list(columns))
-        except SQLAlchemyError as error:
-            raise SourceError(
-                f"reading {source.table} failed: {type(error).__name__}: {error.args[:1]}"
-            ) from error
-    return pa.Table.from_pandas(frame, preserve_index=False)
+def _unreadable(source: ParquetSource | CsvSource, error: Exception) -> SourceError:
+    return SourceError(
+        f"source {source.path!r} cannot be read as {source.kind}: {error}. Replace the file, or "
+        "correct source.kind in defs.yaml."
+    )
