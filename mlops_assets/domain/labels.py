@@ -58,12 +58,12 @@ def classes_of(label: pd.Series) -> tuple[str, ...]:
 def encode(label: pd.Series, task: Task, classes: tuple[str, ...]) -> np.ndarray:
     """Targets for an estimator: values of a regression, class indices otherwise.
 
-    A class that is not among `classes` raises KeyError with its name.
+    A class that is not among `classes` becomes -1 (evaluation.UNKNOWN_CLASS).
     """
     if task == "regression":
         return label.to_numpy(dtype=np.float64)
     index = {name: place for place, name in enumerate(classes)}
-    return np.array([index[str(value)] for value in label], dtype=np.int64)
+    return np.array([index.get(str(value), -1) for value in label], dtype=np.int64)
 
 
 def _class_name(value: object) -> str:

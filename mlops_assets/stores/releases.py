@@ -45,6 +45,11 @@ class ReleaseRecord:
     run_id: str
     evidence: str
 
+    @property
+    def evidence_values(self) -> dict[str, Any]:
+        """The evidence, by name."""
+        return dict(json.loads(self.evidence))
+
 
 @dataclass(frozen=True)
 class Releases:

@@ -1,31 +1,168 @@
-"""The MLflow store, made once.
+"""What a training leaves in MLflow: trials, metrics, the input's hash, plots, the model.
 
-Several processes that create one SQLite store at the same moment crash in its migrations, so
-whoever comes first does it under a lock.
+Everything is logged to the run that is active, which dagster-mlflow opened for the training.
 """
 
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock
+import numpy as np
+import pandas as pd
 
-LOCK_SECONDS = 300.0
+from mlops_assets.domain.training import Trial
+from mlops_assets.stores.bundles import TRUSTED_TYPES
+from mlops_assets.stores.registry import BUNDLE, CHALLENGER, Registry
+
+TRIAL_TAG = "trial"
+# Listed by hand: MLflow takes seconds to find them out by itself.
+REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
 
 
-def prepare_tracking_store(uri: str, artifacts: Path, locks: Path) -> None:
-    """Create or migrate the SQL store at `uri`; a server (http) does that by itself.
+def log_trial(trial: Trial, metrics: Mapping[str, float], seconds: float) -> None:
+    """One nested run: the trial's settings and its metrics on the validation window."""
+    import mlflow
 
-    `artifacts` becomes the root of experiments that name no other. Waits at most `LOCK_SECONDS`
-    for the lock in the folder `locks`, then raises filelock.Timeout.
+    with mlflow.start_run(run_name=trial.name, nested=True):
+        mlflow.log_params({"estimator": trial.estimator, **trial.params})
+        mlflow.log_metrics({f"validation_{name}": value for name, value in metrics.items()})
+        mlflow.log_metric("fit_seconds", seconds)
+        mlflow.set_tag(TRIAL_TAG, trial.name)
+
+
+def best_trial(metric: str, *, lower_is_better: bool) -> str:
+    """Name of the best trial of the active run, found by an MLflow search as a user would."""
+    import mlflow
+
+    parent = mlflow.active_run().info
+    found = mlflow.search_runs(
+        experiment_ids=[parent.experiment_id],
+        filter_string=f"tags.mlflow.parentRunId = '{parent.run_id}'",
+        order_by=[f"metrics.validation_{metric} {'ASC' if lower_is_better else 'DESC'}"],
+        max_results=1,
+        output_format="list",
+    )
+    return str(found[0].data.tags[TRIAL_TAG])
+
+
+def log_training(
+    *,
+    rows: pd.DataFrame,
+    data_hash: str,
+    name: str,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> None:
+    """The parent run's facts, with the input dataset under its content hash."""
+    import mlflow
+
+    # `rows` are only shown as an example: the hash names the whole content.
+    dataset = mlflow.data.from_pandas(rows, name=name, digest=data_hash[:32])
+    mlflow.log_input(dataset, context="training")
+    mlflow.log_params(dict(params))
+    mlflow.log_metrics(dict(metrics))
+    mlflow.set_tags(dict(tags))
+
+
+def log_pictures(figures: Mapping[str, Any]) -> None:
+    """Matplotlib figures, as `plots/<name>.png`."""
+    import mlflow
+
+    for name, figure in figures.items():
+        mlflow.log_figure(figure, f"plots/{name}.png")
+
+
+def log_json(content: Mapping[str, Any], name: str) -> None:
+    """A JSON artifact of the active run."""
+    import mlflow
+
+    mlflow.log_text(json.dumps(content, indent=1, sort_keys=True, default=str), name)
+
+
+def register(
+    registry: Registry,
+    model: str,
+    *,
+    pipeline: Any,
+    example: pd.DataFrame,
+    outputs: np.ndarray,
+    bundle: Path,
+    tags: Mapping[str, str],
+) -> str:
+    """Log pipeline and bundle, register the version, and make it the challenger.
+
+    The pipeline is stored by skops, with signature and input example; serving uses the bundle.
     """
-    if uri.startswith(("http://", "https://", "databricks")):
-        return
-    artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
-    locks.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with FileLock(locks / "tracking.lock", timeout=LOCK_SECONDS):
-        from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+    import mlflow
+    from mlflow.models import infer_signature
 
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        TrackingStore(uri, artifacts.as_uri())
-        RegistryStore(uri)
+    run = mlflow.active_run().info
+    mlflow.log_artifacts(str(bundle), BUNDLE)
+    logged = mlflow.sklearn.log_model(
+        pipeline,
+        name="model",
+        serialization_format="skops",
+        skops_trusted_types=list(TRUSTED_TYPES),
+        signature=infer_signature(example, outputs),
+        input_example=example,
+        pip_requirements=list(REQUIREMENTS),
+    )
+    client = registry.client
+    if not client.search_registered_models(f"name = '{model}'"):
+        client.create_registered_model(model)
+    version = client.create_model_version(
+        model,
+        source=logged.model_uri,
+        run_id=run.run_id,
+        tags=dict(tags),
+        model_id=logged.model_id,
+    )
+    registry.set_alias(model, CHALLENGER, str(version.version))
+    return str(version.version)
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    files: Mapping[str, bytes],
+    pipeline: Any,
+) -> None:
+    """Put the parts of a bundle into an empty folder; stores.bundles seals it."""
+    import skops.io
+
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    skops.io.dump(pipeline, folder / "model.skops")
+
+
+def scratch_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A folder that is gone when the training ends."""
+    return tempfile.TemporaryDirectory(prefix="mlops-training-")
+
+
+def close_orphans(registry: Registry, run_ids: Sequence[str]) -> list[str]:
+    """End as FAILED the MLflow runs that these Dagster runs left open; return their ids."""
+    closed = []
+    client = registry.client
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    for run_id in run_ids:
+        open_runs = client.search_runs(
+            experiments,
+            f"tags.dagster_run_id = '{run_id}' and attributes.status = 'RUNNING'",
+        )
+        children = [
+            child
+            for parent in open_runs
+            for child in client.search_runs(
+                [parent.info.experiment_id],
+                f"tags.mlflow.parentRunId = '{parent.info.run_id}' "
+                "and attributes.status = 'RUNNING'",
+            )
+        ]
+        for run in [*children, *open_runs]:
+            client.set_terminated(run.info.run_id, status="FAILED")
+            closed.append(run.info.run_id)
+    return closed

@@ -1,0 +1,321 @@
+"""What the challenger asset does, step by step: search, refit, judge, bundle, register."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlops_assets.domain import gates
+from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.evaluation import calibration_error, metrics, row_losses
+from mlops_assets.domain.features import as_arrays
+from mlops_assets.domain.gates import GateResult, SliceRule
+from mlops_assets.domain.parity import ParityResult, compare
+from mlops_assets.domain.performance import LossReference
+from mlops_assets.domain.profile import build
+from mlops_assets.domain.splits import TrainingSet
+from mlops_assets.domain.training import Trial, draw_evenly, fit, outputs_of, trials
+from mlops_assets.reports import plots
+from mlops_assets.resources import Stores
+from mlops_assets.spec import LOWER_IS_BETTER, Model
+from mlops_assets.stores import tracking, training_rows
+from mlops_assets.stores.bundles import load_scorer, write_manifest
+from mlops_assets.stores.onnx_export import to_onnx
+from mlops_assets.stores.registry import CHAMPION, GATES_TAG
+from mlops_assets.stores.training_rows import Rows
+
+EVIDENCE = "evidence.json"
+LATENCY_ROUNDS = 50
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The outcome of the search: the winner, and every trial's metrics on validation."""
+
+    winner: Trial
+    trials: tuple[tuple[Trial, dict[str, float]], ...]
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """A registered version with everything it was judged by."""
+
+    version: str
+    winner: Trial
+    rows: Mapping[str, int]
+    metrics: dict[str, float]
+    gates: tuple[GateResult, ...]
+    runtime: str
+    judged_against: str
+    searched: Searched
+    pictures: Mapping[str, bytes]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate was passed."""
+        return all(gate.passed for gate in self.gates)
+
+
+def make_challenger(
+    model: Model,
+    manifest: TrainingSet,
+    stores: Stores,
+    *,
+    tags: Mapping[str, str],
+    say: Callable[[str], None],
+) -> Challenger:
+    """Train on the frozen set and register the outcome, whether or not it passes its gates."""
+    spec, split = model.spec, manifest.split
+    refit_rows = training_rows.read(model, stores.lake, manifest, split.refit)
+    classes = refit_rows.classes
+    holdout = training_rows.read(model, stores.lake, manifest, split.holdout, classes)
+    contract = spec.contract(model.name, classes)
+    searched = _search(model, manifest, stores, contract, say)
+    derived = [rule.model_dump() for rule in spec.derived]
+    say(f"refitting {searched.winner.name} on {len(refit_rows)} rows")
+    pipeline = fit(
+        searched.winner, contract, derived, refit_rows.frame, refit_rows.y, spec.training.seed
+    )
+    outputs = outputs_of(pipeline, holdout.frame, spec.task)
+    found = metrics(spec.task, holdout.y, outputs, classes)
+    losses = row_losses(spec.task, holdout.y, outputs)
+    champion, champion_losses = _champion_losses(model, stores, holdout)
+    with tracking.scratch_folder() as scratch:
+        bundle = Path(scratch)
+        evidence = {
+            "metrics": found,
+            "loss": asdict(LossReference.of(losses)),
+            "split": {name: list(keys) for name, keys in asdict(split).items()},
+            "training_set": manifest.id,
+            "as_of": manifest.as_of,
+            "trial": asdict(searched.winner),
+        }
+        runtime, parity = _write_bundle(
+            bundle, model, contract, pipeline, holdout, outputs, evidence
+        )
+        verdicts = _judge(
+            model,
+            holdout,
+            outputs,
+            losses,
+            found,
+            champion_losses,
+            parity,
+            _latency(bundle, holdout),
+        )
+        figures = _figures(model, holdout, outputs, classes)
+        _log(model, manifest, searched.winner, refit_rows, found, verdicts, evidence, figures, tags)
+        passed = all(gate.passed for gate in verdicts)
+        version = tracking.register(
+            stores.registry,
+            model.name,
+            pipeline=pipeline,
+            example=holdout.frame.head(5),
+            outputs=outputs[:5],
+            bundle=bundle,
+            tags={
+                **tags,
+                "training_set": manifest.id,
+                "data_hash": manifest.data_hash,
+                "spec_hash": manifest.spec_hash,
+                "judged_against": champion,
+                "runtime": runtime,
+                "parity": parity.reason,
+                "estimator": searched.winner.name,
+                GATES_TAG: "passed" if passed else "failed",
+            },
+        )
+    return Challenger(
+        version=version,
+        winner=searched.winner,
+        rows={"refit": len(refit_rows), "holdout": len(holdout)},
+        metrics=found,
+        gates=verdicts,
+        runtime=runtime,
+        judged_against=champion,
+        searched=searched,
+        pictures={name: plots.png(figure) for name, figure in figures.items()},
+    )
+
+
+def _search(
+    model: Model,
+    manifest: TrainingSet,
+    stores: Stores,
+    contract: Contract,
+    say: Callable[[str], None],
+) -> Searched:
+    spec = model.spec
+    train = training_rows.read(model, stores.lake, manifest, manifest.split.train, contract.classes)
+    validation = training_rows.read(
+        model, stores.lake, manifest, manifest.split.validation, contract.classes
+    )
+    picked = draw_evenly(len(train), spec.training.search_rows, spec.training.seed)
+    frame, y = train.frame.iloc[picked], train.y[picked]
+    derived = [rule.model_dump() for rule in spec.derived]
+    todo = trials([candidate.model_dump() for candidate in spec.training.candidates])
+    tried = []
+    for place, trial in enumerate(todo, 1):
+        started = time.perf_counter()
+        fitted = fit(trial, contract, derived, frame, y, spec.training.seed)
+        outputs = outputs_of(fitted, validation.frame, spec.task)
+        scores = metrics(spec.task, validation.y, outputs, contract.classes)
+        seconds = time.perf_counter() - started
+        tracking.log_trial(trial, scores, seconds)
+        tried.append((trial, scores))
+        metric = spec.primary_metric
+        score = f"{metric} {scores[metric]:.4f}, {seconds:.1f} s"
+        say(f"trial {place}/{len(todo)} {trial.name}: {score}")
+    lower = spec.primary_metric in LOWER_IS_BETTER
+    name = tracking.best_trial(spec.primary_metric, lower_is_better=lower)
+    winner = next(trial for trial in todo if trial.name == name)
+    return Searched(winner, tuple(tried))
+
+
+def _champion_losses(model: Model, stores: Stores, holdout: Rows) -> tuple[str, np.ndarray | None]:
+    """Version and row losses of the champion on the challenger's own holdout."""
+    champion = stores.registry.alias(model.name, CHAMPION)
+    if champion is None:
+        return "", None
+    folder = stores.registry.cached_bundle(model.name, champion.version, stores.bundles)
+    scorer = load_scorer(folder)
+    if scorer.contract.classes != holdout.classes or set(scorer.contract.columns) != set(
+        model.spec.contract(model.name, ()).columns
+    ):
+        # Another contract cannot be compared row by row; the challenger stands alone.
+        return champion.version, None
+    outputs = scorer.score(as_arrays(holdout.frame))
+    return champion.version, row_losses(model.spec.task, holdout.y, outputs)
+
+
+def _write_bundle(
+    folder: Path,
+    model: Model,
+    contract: Contract,
+    pipeline: Any,
+    holdout: Rows,
+    outputs: np.ndarray,
+    evidence: Mapping[str, Any],
+) -> tuple[str, ParityResult]:
+    """Fill and seal the folder; ONNX if the graph follows the pipeline, else skops."""
+    limits = model.spec.gates.parity
+    profile = build(as_arrays(holdout.frame), contract.columns, outputs, contract.classes)
+    tracking.write_bundle(
+        folder,
+        files={
+            "contract.json": contract.to_json(),
+            "reference.json": profile.to_json(),
+            EVIDENCE: json.dumps(evidence, sort_keys=True).encode(),
+        },
+        pipeline=pipeline,
+    )
+    refused = ""
+    try:
+        (folder / "model.onnx").write_bytes(to_onnx(pipeline, contract))
+        write_manifest(folder, "onnx", {})
+        parity = _parity(folder, holdout, outputs, limits)
+        if parity.holds:
+            write_manifest(folder, "onnx", asdict(parity))
+            return "onnx", parity
+        refused = parity.reason
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        refused = f"the pipeline does not convert: {error}"
+    (folder / "model.onnx").unlink(missing_ok=True)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    write_manifest(folder, "skops", {"onnx": refused[:500]})
+    parity = _parity(folder, holdout, outputs, limits)
+    write_manifest(folder, "skops", {**asdict(parity), "onnx": refused[:500]})
+    return "skops", parity
+
+
+def _parity(folder: Path, holdout: Rows, outputs: np.ndarray, limits: Any) -> ParityResult:
+    served = load_scorer(folder).score(as_arrays(holdout.frame))
+    return compare(outputs, served, limits.tolerance, limits.share, limits.max_difference)
+
+
+def _latency(folder: Path, holdout: Rows) -> float:
+    """Median milliseconds of a one-row prediction through the loaded bundle."""
+    scorer = load_scorer(folder)
+    times = []
+    for place in range(LATENCY_ROUNDS):
+        row = as_arrays(holdout.frame.iloc[[place % len(holdout)]])
+        started = time.perf_counter()
+        scorer.score(row)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times) * 1000
+
+
+def _judge(
+    model: Model,
+    holdout: Rows,
+    outputs: np.ndarray,
+    losses: np.ndarray,
+    found: Mapping[str, float],
+    champion_losses: np.ndarray | None,
+    parity: ParityResult,
+    latency_ms: float,
+) -> tuple[GateResult, ...]:
+    rules, task = model.spec.gates, model.spec.task
+    slices = [SliceRule(s.column, s.min_rows, s.max_loss_ratio) for s in rules.slices]
+    values = {rule.column: holdout.frame[rule.column].to_numpy() for rule in slices}
+    seed = model.spec.training.seed
+    error = None if task == "regression" else calibration_error(holdout.y, outputs)
+    return (
+        gates.minimum_quality(found, dict(rules.minimum)),
+        gates.not_worse_than_champion(
+            losses, champion_losses, rules.margin, rules.confidence, seed
+        ),
+        gates.slices_hold(values, losses, champion_losses, slices, rules.confidence, seed),
+        gates.calibrated(error, rules.max_calibration_error),
+        gates.serves_as_trained(parity, latency_ms, rules.latency_ms),
+    )
+
+
+def _figures(
+    model: Model, holdout: Rows, outputs: np.ndarray, classes: tuple[str, ...]
+) -> dict[str, Any]:
+    if model.spec.task == "regression":
+        return {
+            "predicted_against_actual": plots.predicted_against_actual(holdout.y, outputs[:, 0]),
+            "residuals": plots.residuals(holdout.y, outputs[:, 0]),
+        }
+    return {
+        "confusion_matrix": plots.confusion_matrix(holdout.y, outputs.argmax(axis=1), classes),
+        "roc": plots.roc_curves(holdout.y, outputs, classes),
+        "calibration": plots.calibration(holdout.y, outputs, classes),
+    }
+
+
+def _log(
+    model: Model,
+    manifest: TrainingSet,
+    winner: Trial,
+    refit_rows: Rows,
+    found: Mapping[str, float],
+    verdicts: tuple[GateResult, ...],
+    evidence: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> None:
+    tracking.log_training(
+        rows=refit_rows.frame.head(100),
+        data_hash=manifest.data_hash,
+        name=f"{model.name} features",
+        params={
+            "estimator": winner.estimator,
+            **winner.params,
+            "training_set": manifest.id,
+            "rows": manifest.rows,
+            "seed": model.spec.training.seed,
+        },
+        metrics={f"holdout_{name}": value for name, value in found.items()},
+        tags={**tags, "estimator": winner.name},
+    )
+    tracking.log_pictures(figures)
+    gates_found = {gate.name: asdict(gate) for gate in verdicts}
+    tracking.log_json({**evidence, "gates": gates_found}, EVIDENCE)

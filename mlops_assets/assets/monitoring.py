@@ -1,0 +1,181 @@
+"""How the served model does: predictions, ground_truth, reports, retrain_decision."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.assets.options import key, options
+from mlops_assets.resources import Stores
+from mlops_assets.spec import Model
+
+
+def predictions(model: Model) -> dg.AssetsDefinition:
+    """The asset of the served predictions."""
+
+    @dg.asset(
+        **options(model, "predictions", group="monitoring", kinds={"delta"}, per_period=True),
+        description="What was predicted for events of a period: the prediction log, each record "
+        "exactly once.",
+    )
+    def _predictions(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+        from mlops_assets.assets.options import materialized
+        from mlops_assets.stores import monitoring
+
+        bundle_of = _bundles(model, stores)
+        ingested = monitoring.ingest_predictions(
+            model, stores.lake, stores.prediction_log(model.name), monitoring.Contracts(bundle_of)
+        )
+        context.log.info(f"{ingested} new predictions came from the log")
+        versions: dict[str, str] = {}
+        metadata: dict[str, dict[str, Any]] = {}
+        for period in context.partition_keys:
+            found = monitoring.predictions_of(model, stores.lake, period)
+            by_version = found["version"].value_counts().to_dict()
+            versions[period] = f"{len(found)}-{context.run_id[:8]}"
+            metadata[period] = {
+                "dagster/row_count": len(found),
+                "by_version": {str(name): int(count) for name, count in by_version.items()},
+            }
+        yield from materialized(context, versions, metadata)
+
+    return _predictions
+
+
+def ground_truth(model: Model) -> dg.AssetsDefinition:
+    """The asset of the labels."""
+
+    @dg.asset(
+        **options(model, "ground_truth", group="monitoring", kinds={"delta"}, per_period=True),
+        description="Labels that are known by now. A late label restates its period, and the "
+        "restatement is told.",
+        deps=[key(model, "raw_data")],
+    )
+    def _ground_truth(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+        from mlops_assets.assets.options import materialized
+        from mlops_assets.stores.monitoring import write_ground_truth
+
+        now = stores.clock.now()
+        versions: dict[str, str] = {}
+        metadata: dict[str, dict[str, Any]] = {}
+        for period in context.partition_keys:
+            written, restated = write_ground_truth(model, stores.lake, period, now)
+            versions[period] = written.content_hash
+            metadata[period] = {
+                "dagster/row_count": written.rows,
+                "known_at": now.isoformat(),
+                "restated_labels": restated,
+            }
+        yield from materialized(context, versions, metadata)
+
+    return _ground_truth
+
+
+def drift_report(model: Model) -> dg.AssetsDefinition:
+    """The asset of the drift report."""
+    name = key(model, "drift_report")
+
+    @dg.asset(
+        **options(model, "drift_report", group="monitoring", kinds={"evidently"}, per_period=True),
+        description="Inputs and scores of a period against the reference profile of the version "
+        "that served it: corrected two-sample tests with a floor for the effect. Evidently draws "
+        "the same verdicts.",
+        deps=[key(model, "predictions")],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "no_drift", asset=name, description="No column drifted beyond its limits."
+            )
+        ],
+    )
+    def _drift_report(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+        from mlops_assets.assets.watch import report_drift
+
+        for period in context.partition_keys:
+            found = report_drift(model, stores, period)
+            yield dg.AssetCheckResult(
+                passed=not found.report.flagged,
+                check_name="no_drift",
+                asset_key=name,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=found.report.reason[:2000],
+                metadata={"period": period, "flagged": list(found.report.flagged)},
+            )
+            yield dg.MaterializeResult(metadata=found.metadata)
+
+    return _drift_report
+
+
+def performance_report(model: Model) -> dg.AssetsDefinition:
+    """The asset of the performance report."""
+    name = key(model, "performance_report")
+
+    @dg.asset(
+        **options(
+            model,
+            "performance_report",
+            group="monitoring",
+            kinds={"scikitlearn"},
+            per_period=True,
+        ),
+        description="Quality on the matured labels of a period, with their coverage: the loss is "
+        "tested against the holdout that the version was released on.",
+        deps=[key(model, "predictions"), key(model, "ground_truth")],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "no_harm",
+                asset=name,
+                description="The loss does not exceed that of the release's holdout.",
+            )
+        ],
+    )
+    def _performance_report(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+        from mlops_assets.assets.watch import report_performance
+
+        for period in context.partition_keys:
+            found = report_performance(model, stores, period)
+            yield dg.AssetCheckResult(
+                passed=not found.report.harmed,
+                check_name="no_harm",
+                asset_key=name,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=found.report.reason,
+                metadata={"period": period, "judged": found.report.judged},
+            )
+            yield dg.MaterializeResult(metadata=found.metadata)
+
+    return _performance_report
+
+
+def retrain_decision(model: Model) -> dg.AssetsDefinition:
+    """The asset of the decision."""
+
+    @dg.asset(
+        **options(model, "retrain_decision", group="monitoring", kinds={"python"}, per_period=True),
+        description="What the reports of all periods until this one lead to: nothing, alert, "
+        "retrain, rollback; with the reason. A sensor acts on it.",
+        deps=[key(model, "drift_report"), key(model, "performance_report")],
+    )
+    def _retrain_decision(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+        from mlops_assets.assets.watch import decide_on
+
+        for period in context.partition_keys:
+            decision = decide_on(model, stores, period)
+            context.log.info(f"{decision.action}: {'; '.join(decision.reasons)}")
+            yield dg.MaterializeResult(
+                data_version=dg.DataVersion(decision.id),
+                metadata={
+                    "action": decision.action,
+                    "reasons": "; ".join(decision.reasons),
+                    "decision": decision.id,
+                    "version": decision.version,
+                    "policy": model.spec.retraining.policy,
+                },
+                tags={"mlops/action": decision.action, "mlops/decision": decision.id},
+            )
+
+    return _retrain_decision
+
+
+def _bundles(model: Model, stores: Stores) -> Any:
+    registry = stores.registry
+    return lambda version: registry.cached_bundle(model.name, version, stores.bundles)

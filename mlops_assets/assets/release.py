@@ -1,0 +1,57 @@
+"""The release: champion."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.assets.options import key, options
+from mlops_assets.resources import Stores
+from mlops_assets.spec import Model
+
+
+def champion(model: Model) -> dg.AssetsDefinition:
+    """The asset of the version that serves."""
+    manual = model.spec.gates.approval == "manual"
+
+    @dg.asset(
+        **options(model, "champion", group="release", kinds={"mlflow"}, per_period=False),
+        description="The version that serves: the registry's alias, moved by the one release "
+        "function after every gate was passed, with a record of who, when, why, from and to."
+        + (" Waits for a person: materialise it, or run `mlops approve`." if manual else ""),
+        deps=[key(model, "challenger")],
+    )
+    def _champion(context: dg.AssetExecutionContext, stores: Stores) -> Any:
+        from mlops_assets.stores.registry import CHALLENGER
+
+        candidate = stores.registry.alias(model.name, CHALLENGER)
+        if candidate is None:
+            raise dg.Failure(f"{model.name} has no challenger: materialise it first.")
+        record = stores.releases.release(
+            model.name,
+            candidate.version,
+            expected_champion=candidate.tags.get("judged_against") or None,
+            actor=context.run.tags.get("mlops/actor", "dagster"),
+            reason=context.run.tags.get("mlops/reason", "started by hand"),
+            at=datetime.now(UTC),
+            loop_time=stores.clock.now(),
+            run_id=context.run_id,
+            evidence={
+                name: candidate.tags.get(name, "")
+                for name in ("training_set", "data_hash", "runtime", "parity", "estimator")
+            },
+        )
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(f"{model.name}-{record.to_version}"),
+            metadata={
+                "version": record.to_version,
+                "previous_version": record.from_version,
+                "release": record.id,
+                "released_at": record.at,
+                "actor": record.actor,
+                "reason": record.reason,
+                "evidence": dg.MetadataValue.json(record.evidence_values),
+            },
+        )
+
+    return _champion

@@ -1,0 +1,156 @@
+"""From features to a judged challenger: training_set, challenger."""
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.assets.options import key, options
+from mlops_assets.resources import Stores
+from mlops_assets.spec import Model
+
+GATES = {
+    "minimum_quality": "Metrics on the holdout reach their limits.",
+    "not_worse_than_champion": "Non-inferior to the champion on the same rows, by a paired "
+    "bootstrap interval.",
+    "slices_hold": "No declared slice is surely worse than with the champion.",
+    "calibrated": "Probabilities mean what they say.",
+    "serves_as_trained": "The bundle, loaded as serving loads it, follows the pipeline and is "
+    "fast enough.",
+}
+
+
+def training_set(model: Model) -> dg.AssetsDefinition:
+    """The asset of the frozen manifest."""
+
+    @dg.asset(
+        **options(model, "training_set", group="training", kinds={"delta"}, per_period=False),
+        description="A frozen manifest of what is trained on: periods, row counts, content "
+        "hashes, and a split by time. Only rows whose label was known count.",
+        deps=[dg.AssetDep(key(model, "features"), partition_mapping=dg.AllPartitionMapping())],
+    )
+    def _training_set(context: dg.AssetExecutionContext, stores: Stores) -> Any:
+        from mlops_assets.assets.tables import records_table
+        from mlops_assets.stores.training_rows import freeze
+
+        window = context.run.tags.get("mlops/window")
+        last = int(window) if window else model.spec.training.window.last
+        manifest = freeze(model, stores.lake, stores.clock.now(), last)
+        split = manifest.split
+        counts = {part.period: part.rows for part in manifest.periods}
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(manifest.id),
+            metadata={
+                "training_set": manifest.id,
+                "as_of": manifest.as_of,
+                "rows": manifest.rows,
+                "train": f"{split.train[0]} … {split.train[-1]}",
+                "validation": f"{split.validation[0]} … {split.validation[-1]}",
+                "holdout": f"{split.holdout[0]} … {split.holdout[-1]}",
+                "features_table_version": manifest.table_version,
+                "periods": records_table(
+                    [
+                        {"part": name, "period": period, "rows": counts[period]}
+                        for name in ("train", "validation", "holdout")
+                        for period in getattr(split, name)
+                    ]
+                ),
+            },
+        )
+
+    return _training_set
+
+
+def challenger(model: Model) -> dg.AssetsDefinition:
+    """The asset of a trained, registered and judged version."""
+    name = key(model, "challenger")
+
+    @dg.asset(
+        **options(
+            model,
+            "challenger",
+            group="training",
+            kinds={"scikitlearn", "mlflow", "onnx"},
+            per_period=False,
+        ),
+        description="The winner of the search over candidates, refitted, registered with its "
+        "serving bundle, and judged by the gates. The alias `challenger` points to it.",
+        deps=[key(model, "training_set")],
+        required_resource_keys={"mlflow"},
+        check_specs=[
+            dg.AssetCheckSpec(gate, asset=name, blocking=True, description=description)
+            for gate, description in GATES.items()
+        ],
+    )
+    def _challenger(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+        from mlops_assets.assets.challenge import make_challenger
+        from mlops_assets.assets.tables import records_table
+        from mlops_assets.reports.plots import markdown_image
+        from mlops_assets.stores import training_rows
+
+        manifest = training_rows.load(model.name, stores.lake, _frozen_set(context, model))
+        made = make_challenger(
+            model, manifest, stores, tags=_provenance(context), say=context.log.info
+        )
+        yield dg.MaterializeResult(
+            data_version=dg.DataVersion(f"{model.name}-{made.version}"),
+            metadata={
+                "version": made.version,
+                "estimator": made.winner.name,
+                "training_set": manifest.id,
+                "runtime": made.runtime,
+                "rows": dict(made.rows),
+                **{f"holdout_{metric}": value for metric, value in made.metrics.items()},
+                "gates": records_table(
+                    [
+                        {"gate": gate.name, "passed": gate.passed, "reason": gate.reason}
+                        for gate in made.gates
+                    ]
+                ),
+                "trials": records_table(
+                    [{"trial": trial.name, **scores} for trial, scores in made.searched.trials]
+                ),
+                **{
+                    picture: dg.MetadataValue.md(markdown_image(png, picture))
+                    for picture, png in made.pictures.items()
+                },
+            },
+        )
+        for gate in made.gates:
+            yield dg.AssetCheckResult(
+                passed=gate.passed,
+                check_name=gate.name,
+                asset_key=name,
+                description=gate.reason,
+                metadata={"version": made.version, **gate.evidence},
+            )
+
+    return _challenger
+
+
+def _frozen_set(context: dg.AssetExecutionContext, model: Model) -> str:
+    event = context.instance.get_latest_materialization_event(key(model, "training_set"))
+    materialization = event.asset_materialization if event else None
+    if materialization is None:
+        raise dg.Failure(f"{model.name} has no training_set: materialise it first.")
+    return str(materialization.metadata["training_set"].value)
+
+
+def _provenance(context: dg.AssetExecutionContext) -> dict[str, str]:
+    """Tags that lead from a version back to the run and the code that made it."""
+    try:
+        code = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        # Installed from a wheel, or git is not there: the package's version has to do.
+        from importlib.metadata import version
+
+        code = version("mlops-assets")
+    reason = context.run.tags.get("mlops/reason", "started by hand")
+    return {"dagster_run_id": context.run_id, "code_version": code, "reason": reason}

@@ -1,0 +1,124 @@
+"""A model's jobs: ingest, close a period, train, roll back."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from mlops_assets.domain.periods import KEY_FORMAT
+from mlops_assets.resources import MODEL_TAG, Stores, end_mlflow_on_run_finished
+from mlops_assets.spec import Model
+
+DATA = ("raw_data", "validated_data", "features")
+MONITORING = (
+    "predictions",
+    "ground_truth",
+    "drift_report",
+    "performance_report",
+    "retrain_decision",
+)
+
+
+def job_name(model: Model, job: str) -> str:
+    """The name of one of the model's jobs."""
+    return f"{model.name}__{job}"
+
+
+def jobs(model: Model) -> list[dg.JobDefinition | dg.UnresolvedAssetJobDefinition]:  # type: ignore[name-defined]
+    """All jobs of a model. Each run is one process: steps within it run one after another."""
+    release = () if model.spec.gates.approval == "manual" else ("champion",)
+    return [
+        _asset_job(model, "ingest", DATA, "Bring periods into the lake, up to features."),
+        _asset_job(
+            model,
+            "close",
+            (*DATA, *MONITORING),
+            "Close a period: its data with matured labels, reports, and the decision.",
+        ),
+        _asset_job(
+            model,
+            "train",
+            ("training_set", "challenger", *release),
+            "Make a challenger, judge it, and release it if it passed its gates.",
+        ),
+        _rollback(model),
+    ]
+
+
+def _asset_job(model: Model, name: str, assets: tuple[str, ...], description: str):  # type: ignore[no-untyped-def] # noqa: ANN202
+    return dg.define_asset_job(
+        job_name(model, name),
+        selection=dg.AssetSelection.assets(*([model.name, asset] for asset in assets)),
+        description=description,
+        tags={MODEL_TAG: model.name},
+        executor_def=dg.in_process_executor,
+        hooks={end_mlflow_on_run_finished} if name == "train" else None,
+    )
+
+
+def _rollback(model: Model) -> dg.JobDefinition:
+    @dg.op(name=f"{model.name}__move_alias_back", description="Restore the previous champion.")
+    def move_alias_back(context: dg.OpExecutionContext, stores: Stores) -> None:
+        tags = context.run.tags
+        record = stores.releases.rollback(
+            model.name,
+            actor=tags.get("mlops/actor", "dagster"),
+            reason=tags.get("mlops/reason", "started by hand"),
+            at=datetime.now(UTC),
+            loop_time=stores.clock.now(),
+            expected_champion=tags.get("mlops/version") or None,
+            run_id=context.run_id,
+        )
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key=[model.name, "champion"],
+                metadata={
+                    "version": record.to_version,
+                    "previous_version": record.from_version,
+                    "release": record.id,
+                    "reason": record.reason,
+                },
+            )
+        )
+
+    @dg.job(
+        name=job_name(model, "rollback"),
+        description="Make the previous champion the champion again.",
+        tags={MODEL_TAG: model.name},
+        executor_def=dg.in_process_executor,
+    )
+    def rollback() -> None:
+        move_alias_back()
+
+    return rollback
+
+
+def schedule(model: Model) -> dg.ScheduleDefinition:
+    """The model's cadence: after each period's end, close the newest period that is over.
+
+    Off by default: the sensor on new periods does the same as soon as the data is there.
+    """
+    from mlops_assets.assets.options import CRON
+
+    calendar = model.calendar
+
+    @dg.schedule(
+        name=f"{model.name}__cadence",
+        cron_schedule=CRON[calendar.every],
+        job_name=job_name(model, "ingest"),
+        execution_timezone="UTC",
+        description=f"Ingest the period that has just ended, {calendar.every}.",
+        tags={MODEL_TAG: model.name},
+    )
+    def cadence(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        over = calendar.closed(context.scheduled_execution_time)
+        if not over:
+            return dg.SkipReason(f"{model.name} has no period that is over")
+        bounds = calendar.bounds(over[-1])
+        if bounds.end < calendar.floor(context.scheduled_execution_time):
+            return dg.SkipReason(
+                f"the history of {model.name} ended with "
+                f"{bounds.start.strftime(KEY_FORMAT[calendar.every])}"
+            )
+        return dg.RunRequest(run_key=over[-1], partition_key=over[-1])
+
+    return cadence

@@ -1,0 +1,284 @@
+"""A model's sensors: new periods are worked on, decisions are acted on."""
+
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.automation.jobs import job_name
+from mlops_assets.domain.dispatch import dispatch
+from mlops_assets.domain.due import Due, due
+from mlops_assets.domain.retraining import Decision
+from mlops_assets.resources import MODEL_TAG, Stores
+from mlops_assets.spec import Model
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+IN_PROGRESS = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+REPORTS = ("drift_report", "performance_report", "retrain_decision")
+EVENTS_PER_TICK = 100
+
+
+def new_periods(model: Model, seconds: int) -> dg.SensorDefinition:
+    """The sensor that ingests periods that are over and closes those with matured labels."""
+
+    @dg.sensor(
+        name=f"{model.name}__new_periods",
+        jobs=[_target(model, "ingest"), _target(model, "close")],
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Ingests periods that are over, and closes those whose labels have matured.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> Any:
+        from mlops_assets.stores import sources
+
+        running = _in_flight(context, model, ("ingest", "close"))
+        if running:
+            return dg.SkipReason(f"run {running} is at work on periods of {model.name}")
+        now = stores.clock.now()
+        spec = model.spec
+        found = due(
+            model.calendar,
+            now,
+            wait=spec.monitoring.wait,
+            ingested=_materialized(context, model, "features"),
+            closed=_materialized(context, model, "retrain_decision"),
+            serving_since=_serving_since(model, stores),
+            newest_row=sources.newest(
+                spec.source, model.folder, event_time=spec.event_time, until=now
+            ),
+        )
+        if not found:
+            return dg.SkipReason(f"at {now:%Y-%m-%d %H:%M} no period of {model.name} wants work")
+        return _request(model, found[0])
+
+    return sensor
+
+
+def _request(model: Model, work: Due) -> dg.RunRequest:
+    tags = {MODEL_TAG: model.name, "mlops/reason": work.reason}
+    if work.first != work.last:
+        return dg.RunRequest(
+            run_key=work.run_key,
+            job_name=job_name(model, work.work),
+            tags={**tags, RANGE_START: work.first, RANGE_END: work.last},
+        )
+    return dg.RunRequest(
+        run_key=work.run_key,
+        job_name=job_name(model, work.work),
+        partition_key=work.first,
+        tags=tags,
+    )
+
+
+def retrain(model: Model, seconds: int) -> dg.SensorDefinition:
+    """The sensor that acts on decisions, and starts the first training of all."""
+
+    @dg.sensor(
+        name=f"{model.name}__retrain",
+        jobs=[_target(model, "train"), _target(model, "rollback")],
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Watches the reports; retrains or rolls back when the decision says so, "
+        "and trains the first version once there is enough history.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> Any:
+        from mlops_assets.stores.registry import CHALLENGER, CHAMPION
+
+        running = _in_flight(context, model, ("train", "rollback"))
+        champion = stores.registry.alias(model.name, CHAMPION)
+        if champion is None:
+            if stores.registry.alias(model.name, CHALLENGER) is not None:
+                return dg.SkipReason(
+                    f"{model.name} has a challenger but no champion: it failed its gates or "
+                    f"waits for a person (`mlops status`, `mlops approve {model.name}`)"
+                )
+            return _first_training(context, model, stores, running)
+        return _act_on_decisions(context, model, stores, champion.version, running)
+
+    return sensor
+
+
+def _first_training(
+    context: dg.SensorEvaluationContext, model: Model, stores: Stores, running: str | None
+) -> Any:
+    if running:
+        return dg.SkipReason(f"run {running} is training the first version of {model.name}")
+    if _in_flight(context, model, ("ingest", "close")):
+        return dg.SkipReason(f"{model.name}: history is still being ingested")
+    ready = _materialized(context, model, "features")
+    waiting = [p for p in model.calendar.closed(stores.clock.now()) if p not in ready]
+    training = model.spec.training
+    needed = training.window.min + training.validation + training.holdout
+    if len(ready) < needed or (waiting and _source_has(model, stores, waiting[0])):
+        return dg.SkipReason(
+            f"{model.name} has {len(ready)} ingested periods, {len(waiting)} still to come; its "
+            f"first training needs {needed}"
+        )
+    newest = max(ready)
+    reason = f"first version, from {len(ready)} periods up to {newest}"
+    return dg.RunRequest(
+        run_key=f"first:{newest}",
+        job_name=job_name(model, "train"),
+        tags={MODEL_TAG: model.name, "mlops/reason": reason, "mlops/actor": "sensor"},
+    )
+
+
+def _source_has(model: Model, stores: Stores, period: str) -> bool:
+    from mlops_assets.stores import sources
+
+    newest = sources.newest(
+        model.spec.source,
+        model.folder,
+        event_time=model.spec.event_time,
+        until=stores.clock.now(),
+    )
+    return newest is not None and model.calendar.bounds(period).start <= newest
+
+
+def _act_on_decisions(
+    context: dg.SensorEvaluationContext,
+    model: Model,
+    stores: Stores,
+    champion: str,
+    running: str | None,
+) -> Any:
+    from mlops_assets.stores.monitoring import decisions
+
+    cursor = int(context.cursor or 0)
+    events = _events(context, model, cursor)
+    if not events:
+        return dg.SkipReason(f"no new report on {model.name}")
+    known = decisions(stores.lake, model.name)
+    newest = known[-1].period if known else ""
+    notes = []
+    for storage_id, materialization in events:
+        asset = materialization.asset_key.path[-1]
+        if asset != "retrain_decision":
+            notes.append(f"{asset} {materialization.partition}: {_text(materialization, 'reason')}")
+            cursor = storage_id
+            continue
+        decision = _decision(model, materialization)
+        outcome = dispatch(
+            decision,
+            champion=champion,
+            newest_decided_period=newest,
+            in_flight=running,
+            handled=_handled(context, decision.id),
+        )
+        if outcome.action == "wait":
+            # The cursor stays before this event, so the next tick judges it again.
+            context.update_cursor(str(cursor))
+            return dg.SkipReason(outcome.reason)
+        cursor = storage_id
+        notes.append(f"{outcome.reason} ({'; '.join(decision.reasons)})")
+        if outcome.action == "start":
+            context.update_cursor(str(cursor))
+            return _run_of(model, decision)
+    context.update_cursor(str(cursor))
+    return dg.SkipReason(notes[-1])
+
+
+def _run_of(model: Model, decision: Decision) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=decision.id,
+        job_name=job_name(model, "train" if decision.action == "retrain" else "rollback"),
+        tags={
+            MODEL_TAG: model.name,
+            "mlops/decision": decision.id,
+            "mlops/version": decision.version,
+            "mlops/reason": "; ".join(decision.reasons)[:1000],
+            "mlops/actor": "sensor",
+            **({"mlops/window": str(decision.window)} if decision.window else {}),
+        },
+    )
+
+
+def _decision(model: Model, materialization: Any) -> Decision:
+    window = model.spec.training.window.last
+    return Decision(
+        id=_text(materialization, "decision"),
+        model=model.name,
+        period=str(materialization.partition),
+        version=_text(materialization, "version"),
+        action=_text(materialization, "action"),  # type: ignore[arg-type]
+        window=window,
+        reasons=(_text(materialization, "reasons"),),
+    )
+
+
+def _events(context: Any, model: Model, after: int) -> list[tuple[int, Any]]:
+    """New materialisations of the three reports, in the order in which they happened."""
+    found = []
+    for asset in REPORTS:
+        records = context.instance.fetch_materializations(
+            dg.AssetRecordsFilter(
+                asset_key=dg.AssetKey([model.name, asset]), after_storage_id=after
+            ),
+            limit=EVENTS_PER_TICK,
+            ascending=True,
+        ).records
+        found += [(record.storage_id, record.asset_materialization) for record in records]
+    return sorted(found, key=lambda event: event[0])
+
+
+def _text(materialization: Any, name: str) -> str:
+    value = materialization.metadata.get(name)
+    return "" if value is None else str(value.value)
+
+
+def _handled(context: Any, decision: str) -> frozenset[str]:
+    found = context.instance.get_runs(dg.RunsFilter(tags={"mlops/decision": decision}), limit=1)
+    return frozenset({decision}) if found else frozenset()
+
+
+def _in_flight(context: Any, model: Model, jobs: tuple[str, ...]) -> str | None:
+    for job in jobs:
+        found = context.instance.get_runs(
+            dg.RunsFilter(job_name=job_name(model, job), statuses=IN_PROGRESS), limit=1
+        )
+        if found:
+            return str(found[0].run_id[:8])
+    return None
+
+
+def _materialized(context: Any, model: Model, asset: str) -> set[str]:
+    key = dg.AssetKey([model.name, asset])
+    return set(context.instance.get_materialized_partitions(key))
+
+
+def _serving_since(model: Model, stores: Stores) -> datetime | None:
+    history = stores.releases.history(model.name)
+    return datetime.fromisoformat(history[0].loop_time) if history else None
+
+
+def _target(model: Model, job: str) -> Any:
+    from mlops_assets.automation.jobs import jobs
+
+    return next(found for found in jobs(model) if found.name == job_name(model, job))
+
+
+def close_mlflow_runs() -> list[dg.SensorDefinition]:
+    """Sensors that end the MLflow runs of killed and cancelled trainings as FAILED."""
+
+    def close(context: dg.RunStatusSensorContext, stores: Stores) -> dg.SkipReason:
+        from mlops_assets.stores.tracking import close_orphans
+
+        closed = close_orphans(stores.registry, [context.dagster_run.run_id])
+        return dg.SkipReason(f"ended as FAILED: {', '.join(closed) or 'no MLflow run was open'}")
+
+    return [
+        dg.run_status_sensor(
+            run_status=status,
+            name=f"close_mlflow_runs_of_{status.value.lower()}",
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            description="Ends the MLflow run that a killed training left open.",
+        )(close)
+        for status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+    ]

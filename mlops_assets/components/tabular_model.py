@@ -1,0 +1,95 @@
+"""The component behind a defs.yaml: one spec becomes one model's definitions."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.assets import data, monitoring, release, training
+from mlops_assets.automation.jobs import jobs, schedule
+from mlops_assets.automation.sensors import new_periods, retrain
+from mlops_assets.domain.errors import SourceError, SpecError
+from mlops_assets.settings import Settings
+from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.spec_rules import Problem, problems
+
+ASSETS = (
+    data.raw_data,
+    data.validated_data,
+    data.features,
+    training.training_set,
+    training.challenger,
+    release.champion,
+    monitoring.predictions,
+    monitoring.ground_truth,
+    monitoring.drift_report,
+    monitoring.performance_report,
+    monitoring.retrain_decision,
+)
+
+
+class TabularModel(dg.Component):
+    """A tabular model whose loop is closed: data, training, gates, release, monitoring.
+
+    The folder's name is the model's name.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @classmethod
+    def get_model_cls(cls) -> type[ModelSpec]:
+        """What the `attributes` of a defs.yaml may hold."""
+        return ModelSpec
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """How the component presents itself in the UI."""
+        return dg.ComponentTypeSpec(
+            description="Describe a tabular model in one file; get its whole loop.",
+            tags=["mlops"],
+        )
+
+    @classmethod
+    def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> "TabularModel":
+        """Check what no single field can know, and name the line of every mistake."""
+        folder = Path(context.path)
+        spec: ModelSpec = attributes
+        found = problems(spec, _source_columns(spec, folder))
+        if found:
+            lines = [_located(problem, context, folder) for problem in found]
+            raise SpecError("\n".join(lines))
+        return cls(Model(folder.name, spec, folder))
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Assets, checks, jobs, schedule and sensors of the model."""
+        seconds = Settings.load().sensor_seconds
+        return dg.Definitions(
+            assets=[asset(self.model) for asset in ASSETS],
+            jobs=jobs(self.model),
+            schedules=[schedule(self.model)],
+            sensors=[new_periods(self.model, seconds), retrain(self.model, seconds)],
+        )
+
+
+def _source_columns(spec: ModelSpec, folder: Path) -> tuple[str, ...] | None:
+    """The columns of a source that is a file at hand; a database is asked when it is read."""
+    if spec.source.kind == "sql":
+        return None
+    from mlops_assets.stores.sources import column_names
+
+    try:
+        return column_names(spec.source, folder)
+    except SourceError:
+        # A source that is away must not take the definitions down; raw_data will say so.
+        return None
+
+
+def _located(problem: Problem, context: dg.ComponentLoadContext, folder: Path) -> str:
+    place = ("attributes", *problem.place)
+    name = ".".join(str(part) for part in problem.place)
+    tree = context.resolution_context.source_position_tree
+    if tree is None:
+        return f"{folder / 'defs.yaml'}: {name}: {problem.message}"
+    position, _ = tree.lookup_closest_and_path(place, None)
+    return f"{position.filename}:{position.start.line}: {name}: {problem.message}"

@@ -1,0 +1,82 @@
+"""Which periods want work now: newly over, or old enough for their labels to be judged."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from mlops_assets.domain.periods import Calendar
+
+Work = Literal["ingest", "close"]
+
+
+@dataclass(frozen=True)
+class Due:
+    """Run `work` on the periods from `first` to `last`, for this reason."""
+
+    work: Work
+    first: str
+    last: str
+    reason: str
+
+    @property
+    def run_key(self) -> str:
+        """The same work is started once."""
+        return f"{self.work}:{self.first}:{self.last}"
+
+
+def due(
+    calendar: Calendar,
+    now: datetime,
+    *,
+    wait: timedelta,
+    ingested: Collection[str],
+    closed: Collection[str],
+    serving_since: datetime | None,
+    newest_row: datetime | None,
+) -> tuple[Due, ...]:
+    """What to do at `now`, oldest first.
+
+    Periods that begin after the source's `newest_row` wait for their data.
+
+    Periods that are over and not `ingested` are ingested in one go. A period that began after a
+    version was serving is closed (labels, reports, decision) once `wait` has passed since its
+    end; closing ingests too, so a period that is due for both is closed only.
+    """
+    over = [
+        period
+        for period in calendar.closed(now)
+        if newest_row is not None and calendar.bounds(period).start <= newest_row
+    ]
+    to_close = [
+        period
+        for period in over
+        if serving_since is not None
+        and calendar.bounds(period).end > serving_since
+        and calendar.bounds(period).end + wait <= now
+        and period not in closed
+    ]
+    missing = [period for period in over if period not in ingested and period not in to_close]
+    found = [
+        Due("ingest", part[0], part[-1], f"{len(part)} period(s) are over and not ingested")
+        for part in _runs(over, missing)
+    ]
+    for period in to_close:
+        age = f"{period} ended {calendar.bounds(period).end:%Y-%m-%d %H:%M}, labels have matured"
+        found.append(Due("close", period, period, age))
+    return tuple(found)
+
+
+def _runs(order: Sequence[str], wanted: Collection[str]) -> list[list[str]]:
+    """Cut `wanted` into stretches that follow each other in `order`."""
+    stretches: list[list[str]] = []
+    previous: int | None = None
+    for place, period in enumerate(order):
+        if period not in wanted:
+            continue
+        if previous is not None and place == previous + 1:
+            stretches[-1].append(period)
+        else:
+            stretches.append([period])
+        previous = place
+    return stretches

@@ -1,0 +1,189 @@
+"""What monitoring keeps: served predictions, labels as known, reports and decisions."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.labels import LABEL, encode, known, labels
+from mlops_assets.domain.retraining import Decision, PeriodEvidence
+from mlops_assets.spec import Model
+from mlops_assets.stores.lake import PERIOD, Lake, Written
+from mlops_assets.stores.prediction_log import (
+    output_columns,
+    read_from,
+    segments,
+    to_table,
+)
+
+PREDICTIONS = "predictions"
+GROUND_TRUTH = "ground_truth"
+
+
+def ingest_predictions(model: Model, lake: Lake, folder: Path, contracts: "Contracts") -> int:
+    """Bring everything that was logged since the last time into the lake, exactly once.
+
+    A segment's position travels in the same commit as its rows, so a kill at any moment loses
+    and doubles nothing, also for a segment that is still being written.
+    """
+    rows = 0
+    for segment in segments(folder):
+        while True:
+            start = lake.position(model.name, PREDICTIONS, segment.stem)
+            records, end = read_from(segment, start)
+            if end == start:
+                break
+            by_version: dict[str, list[Any]] = {}
+            for record in records:
+                by_version.setdefault(record.version, []).append(record)
+            tables = [
+                to_table(found, contracts.of(version)) for version, found in by_version.items()
+            ]
+            if tables:
+                table = pa.concat_tables(tables, promote_options="default")
+                periods = [model.calendar.key(at) for at in table["event_time"].to_pylist()]
+                table = table.append_column(PERIOD, pa.array(periods, pa.string()))
+                lake.append_once(model.name, PREDICTIONS, table, source=segment.stem, position=end)
+                rows += table.num_rows
+    return rows
+
+
+class Contracts:
+    """Contracts of a model's versions, each read from its bundle once."""
+
+    def __init__(self, bundle_of: Any) -> None:
+        self._bundle_of = bundle_of
+        self._known: dict[str, Contract] = {}
+
+    def of(self, version: str) -> Contract:
+        """The contract of this version."""
+        if version not in self._known:
+            raw = (self._bundle_of(version) / "contract.json").read_bytes()
+            self._known[version] = Contract.from_json(raw)
+        return self._known[version]
+
+
+def predictions_of(model: Model, lake: Lake, period: str) -> pd.DataFrame:
+    """The answered predictions of a period, by champions; empty if there were none."""
+    if not lake.exists(model.name, PREDICTIONS):
+        return pd.DataFrame({"version": [], "variant": []})
+    table = lake.read(model.name, PREDICTIONS, periods=[period])
+    table = table.filter(pc.equal(table["variant"], "champion"))
+    return table.sort_by([("served_at", "ascending"), ("prediction_id", "ascending")]).to_pandas()
+
+
+def write_ground_truth(model: Model, lake: Lake, period: str, now: datetime) -> tuple[Written, int]:
+    """Labels of a period that are known at `now`; also returns how many earlier ones changed."""
+    spec = model.spec
+    rows = lake.read(model.name, "raw_data", periods=[period]).to_pandas()
+    label = spec.label
+    found = labels(
+        rows,
+        task=spec.task,
+        column=label.column,
+        above=label.above,
+        known_at=label.known_at,
+        known_after=label.known_after,
+        event_time=spec.event_time,
+    )
+    found.insert(0, "entity", rows[spec.entity].astype(str))
+    found.insert(1, "event_time", rows[spec.event_time])
+    found = found[known(found, now)].drop_duplicates(["entity", "event_time"], keep="last")
+    restated = 0
+    if lake.exists(model.name, GROUND_TRUTH):
+        before = lake.read(model.name, GROUND_TRUTH, periods=[period]).to_pandas()
+        both = before.merge(found, on=["entity", "event_time"], suffixes=("_before", ""))
+        restated = int((both[f"{LABEL}_before"] != both[LABEL]).sum())
+    table = pa.Table.from_pandas(found, preserve_index=False).replace_schema_metadata(None)
+    return lake.write_period(model.name, GROUND_TRUTH, period, table), restated
+
+
+def labelled(
+    model: Model, lake: Lake, period: str, predictions: pd.DataFrame, contract: Contract
+) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """Truth (n,), served outputs (n, k) and rows of the predictions whose label is known."""
+    truth = lake.read(model.name, GROUND_TRUTH, periods=[period]).to_pandas()
+    truth = truth[["entity", "event_time", LABEL]]
+    joined = predictions.merge(truth, on=["entity", "event_time"], how="inner")
+    y = encode(joined[LABEL], model.spec.task, contract.classes)
+    outputs = joined[output_columns(contract)].to_numpy(dtype=np.float64)
+    return y, outputs, joined
+
+
+def keep(lake: Lake, model: str, table: str, period: str, content: Mapping[str, Any]) -> Written:
+    """Keep a report or decision of a period, as JSON."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return lake.write_period(model, table, period, pa.Table.from_pylist([{"content": text}]))
+
+
+def kept(lake: Lake, model: str, table: str) -> dict[str, dict[str, Any]]:
+    """All kept reports or decisions, by period, oldest first."""
+    if not lake.exists(model, table):
+        return {}
+    rows = lake.read(model, table).to_pylist()
+    found = {row[PERIOD]: json.loads(row["content"]) for row in rows}
+    return dict(sorted(found.items()))
+
+
+def evidence(lake: Lake, model: str, until: str) -> list[PeriodEvidence]:
+    """What the reports of all periods up to `until` said, oldest first."""
+    drift = kept(lake, model, "drift_reports")
+    quality = kept(lake, model, "performance_reports")
+    served: dict[str, int] = {}
+    found = []
+    for period in sorted(set(drift) & set(quality)):
+        if period > until:
+            break
+        version = quality[period]["version"]
+        served[version] = served.get(version, 0) + 1
+        found.append(_evidence(period, version, drift[period], quality[period], served[version]))
+    return found
+
+
+def _evidence(
+    period: str, version: str, drift: Mapping[str, Any], quality: Mapping[str, Any], served: int
+) -> PeriodEvidence:
+    return PeriodEvidence(
+        period=period,
+        version=version,
+        drift_judged=drift["judged"],
+        drift_flagged=tuple(drift["flagged"]),
+        drift_alert=bool(drift["flagged"]),
+        performance_judged=quality["judged"],
+        harmed=quality["harmed"],
+        loss=quality["loss"],
+        reference_loss=quality["reference_loss"],
+        accuracy=quality["metrics"].get("accuracy"),
+        previous_is_better=quality["previous_is_better"],
+        periods_since_release=served,
+    )
+
+
+def decisions(lake: Lake, model: str) -> list[Decision]:
+    """All decisions on a model, oldest period first."""
+    return [
+        Decision(**{**content, "reasons": tuple(content["reasons"])})
+        for content in kept(lake, model, "decisions").values()
+    ]
+
+
+def decision_content(decision: Decision) -> dict[str, Any]:
+    """A decision as `keep` takes it."""
+    return {**asdict(decision), "reasons": list(decision.reasons)}
+
+
+def most_served(predictions: pd.DataFrame) -> str:
+    """The version that answered most of the predictions; the newer one of equals."""
+    counts: Sequence[tuple[int, int]] = [
+        (int(count), int(version))
+        for version, count in predictions["version"].value_counts().items()
+    ]
+    return str(max(counts)[1])

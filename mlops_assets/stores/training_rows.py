@@ -1,0 +1,109 @@
+"""Training sets: freezing one from the lake's features, and reading its rows again."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from mlops_assets.domain.errors import NotTrainableError
+from mlops_assets.domain.labels import KNOWN_AT, LABEL, classes_of, encode, known
+from mlops_assets.domain.splits import PeriodRows, TrainingSet, split_periods
+from mlops_assets.spec import Model
+from mlops_assets.stores.lake import PERIOD, Lake, content_hash
+
+TABLE = "training_sets"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled rows in order of time: `frame` (n, columns of the contract), `y` (n,)."""
+
+    frame: pd.DataFrame
+    y: np.ndarray
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> TrainingSet:
+    """Make the manifest of what can be trained on at `now`, and keep it in the lake.
+
+    Only rows whose label was known at `now`, in periods that were over, are counted. `last`
+    limits the training periods. Raises NotTrainableError when there are too few.
+    """
+    if not lake.exists(model.name, "features"):
+        raise NotTrainableError(f"{model.name} has no features yet: materialise its data assets.")
+    training = model.spec.training
+    version = lake.version(model.name, "features")
+    closed = set(model.calendar.closed(now))
+    parts: dict[str, PeriodRows] = {}
+    for period in lake.periods(model.name, "features"):
+        if period not in closed:
+            continue
+        rows = lake.read(model.name, "features", periods=[period], version=version)
+        kept = _known_rows(model, rows, now)
+        if len(kept):
+            table = pa.Table.from_pandas(kept, preserve_index=False)
+            parts[period] = PeriodRows(period, len(kept), content_hash(table))
+    split = split_periods(
+        tuple(parts),
+        validation=training.validation,
+        holdout=training.holdout,
+        last=last,
+        least=training.window.min,
+    )
+    manifest = TrainingSet(
+        model=model.name,
+        as_of=now.isoformat(),
+        spec_hash=model.spec.content_hash(),
+        table_version=version,
+        split=split,
+        periods=tuple(parts[period] for period in split.periods),
+    )
+    row = pa.Table.from_pylist([{"id": manifest.id, "manifest": manifest.to_json()}])
+    lake.append_once(model.name, TABLE, row, source=f"training-set-{manifest.id}", position=1)
+    return manifest
+
+
+def load(model: str, lake: Lake, identifier: str) -> TrainingSet:
+    """The manifest with this id. Raises NotTrainableError if it was never frozen."""
+    if lake.exists(model, TABLE):
+        for row in lake.read(model, TABLE).to_pylist():
+            if row["id"] == identifier:
+                return TrainingSet.from_json(row["manifest"])
+    raise NotTrainableError(
+        f"{model} has no training set {identifier!r}: materialise training_set first."
+    )
+
+
+def read(
+    model: Model,
+    lake: Lake,
+    manifest: TrainingSet,
+    periods: tuple[str, ...],
+    classes: tuple[str, ...] | None = None,
+) -> Rows:
+    """The rows of `periods`, exactly as they were frozen.
+
+    `classes` fixes the class order; by default it is that of the rows. A label outside of it is
+    encoded as -1, which every loss counts as fully wrong.
+    """
+    table = lake.read(model.name, "features", periods=list(periods), version=manifest.table_version)
+    rows = _known_rows(model, table, datetime.fromisoformat(manifest.as_of))
+    if classes is None:
+        classes = () if model.spec.task == "regression" else classes_of(rows[LABEL])
+    return Rows(
+        frame=rows[list(model.spec.columns)].reset_index(drop=True),
+        y=encode(rows[LABEL], model.spec.task, classes),
+        classes=classes,
+    )
+
+
+def _known_rows(model: Model, table: pa.Table, now: datetime) -> pd.DataFrame:
+    rows = table.to_pandas()
+    rows = rows[known(rows, now)]
+    ordered = rows.sort_values([model.spec.event_time, model.spec.entity], kind="stable")
+    return ordered.drop(columns=[PERIOD, KNOWN_AT]) if PERIOD in ordered else ordered
