@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from mlops_assets.cli.probes import answers
+from mlops_assets.cli.processes import is_alive, kill
 from mlops_assets.cli.services import Service, free_ports
 from mlops_assets.settings import Settings
 
@@ -17,14 +18,24 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home")
 
 
+def of_home(home: Path) -> list[psutil.Process]:
+    """Every process that runs with this home in its environment, orphans too."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MLOPS_HOME") == str(home) and is_alive(process):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
 @pytest.fixture(autouse=True)
-def _leaves_no_process() -> Iterator[None]:
-    """Each test ends what it started; a zombie that was not waited for counts too."""
-    before = set(psutil.Process().children(recursive=True))
+def _leaves_no_process(tmp_path: Path) -> Iterator[None]:
+    """Whatever a test did, none of its processes stays."""
     yield
-    left = set(psutil.Process().children(recursive=True)) - before
-    for process in left:
-        process.kill()
+    left = of_home(tmp_path / "home")
+    kill(left)
     assert not left
 
 

@@ -17,7 +17,7 @@ from mlops_assets.cli.running import read_running, running_url
 from mlops_assets.cli.supervisor import Supervisor
 from mlops_assets.domain.errors import ServiceError
 from mlops_assets.settings import Settings
-from mlops_assets_tests.cli.conftest import http_service, python_service
+from mlops_assets_tests.cli.conftest import http_service, of_home, python_service
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1); {SLEEP}"
@@ -40,15 +40,7 @@ def eventually(condition: Callable[[], object], seconds: float = 15.0) -> None:
 
 
 def marked(settings: Settings) -> list[psutil.Process]:
-    """Every process that runs with this test's home in its environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("MLOPS_HOME") == str(settings.home) and is_alive(process):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+    return of_home(settings.home)
 
 
 def test_a_service_answers_inside_the_block_and_is_gone_after_it(settings: Settings):
