@@ -360,8 +360,8 @@ class ModelSpec(Part):
                 ColumnRule(name, c.type, c.nullable, c.min, c.max, c.categories)
                 for name, c in self.columns.items()
             ),
-            keys=(self.entity, self.event_time),
-            required=(self.entity, self.event_time),
+            keys=tuple(dict.fromkeys((self.entity, self.event_time))),
+            required=tuple(dict.fromkeys((self.entity, self.event_time))),
             checks=tuple(RowRule(rule.name, rule.expression) for rule in self.validation.checks),
         )
 

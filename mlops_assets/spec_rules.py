@@ -9,7 +9,24 @@ from dataclasses import dataclass
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.spec import LOWER_IS_BETTER, TASK_METRICS, ModelSpec
 
-RESERVED = ("period", "label", "label_known_at", "reasons")
+LAKE_COLUMNS = ("period", "reasons")
+LABEL_COLUMNS = ("label", "label_known_at")
+# Columns of the lake's own tables and of the prediction log.
+RESERVED = (
+    *LAKE_COLUMNS,
+    *LABEL_COLUMNS,
+    "entity",
+    "event_time",
+    "prediction_id",
+    "request_id",
+    "served_at",
+    "model",
+    "version",
+    "variant",
+    "latency_ms",
+    "prediction",
+    "value",
+)
 ESTIMATOR_TASKS = {"logistic_regression": ("binary", "multiclass"), "ridge": ("regression",)}
 
 
@@ -26,7 +43,7 @@ def problems(spec: ModelSpec, source_columns: Sequence[str] | None = None) -> tu
 
     `source_columns` are the columns that the source has, where that is known.
     """
-    rules = (_names, _label, _columns, _derived, _training, _gates, _period)
+    rules = (_names, _roles, _label, _columns, _derived, _training, _gates, _period)
     unknown = () if source_columns is None else _unknown(spec, source_columns)
     return (*unknown, *(problem for rule in rules for problem in rule(spec)))
 
@@ -65,14 +82,12 @@ def _names(spec: ModelSpec) -> Iterator[Problem]:
                 f"{name!r} is already the {'entity' if name == spec.entity else 'event time'}; "
                 "a column has one role: remove it from columns or name another",
             )
-        elif name in RESERVED:
+        elif name in RESERVED or name.startswith("p_"):
             yield Problem(
                 ("columns", name),
                 f"{name!r} is a name that the lake uses itself ({', '.join(RESERVED)}); rename "
                 "the column in the source",
             )
-    if spec.entity == spec.event_time:
-        yield Problem(("entity",), f"{spec.entity!r} is the event time too; name the id column")
     if spec.label.column in (spec.entity, spec.event_time):
         yield Problem(
             ("label", "column"),
@@ -80,7 +95,27 @@ def _names(spec: ModelSpec) -> Iterator[Problem]:
         )
 
 
+def _roles(spec: ModelSpec) -> Iterator[Problem]:
+    places = {
+        ("entity",): spec.entity,
+        ("event_time",): spec.event_time,
+        ("label", "column"): spec.label.column,
+        ("label", "known_at"): spec.label.known_at,
+    }
+    for place, name in places.items():
+        taken = LAKE_COLUMNS if place[0] == "label" else (*LAKE_COLUMNS, *LABEL_COLUMNS)
+        if name in taken:
+            yield Problem(
+                place, f"{name!r} is a name that the lake uses itself; rename it in the source"
+            )
+
+
 def _label(spec: ModelSpec) -> Iterator[Problem]:
+    if spec.label.known_at and spec.label.known_after:
+        yield Problem(
+            ("label", "known_after"),
+            f"{spec.label.known_at!r} already tells when the label is known; remove known_after",
+        )
     if spec.label.above is not None and spec.task != "binary":
         yield Problem(
             ("label", "above"), f"above makes a binary label, but the task is {spec.task!r}"
@@ -110,11 +145,11 @@ def _columns(spec: ModelSpec) -> Iterator[Problem]:
 def _derived(spec: ModelSpec) -> Iterator[Problem]:
     seen = set(spec.source_columns) | set(RESERVED)
     for place, rule in enumerate(spec.derived):
-        if rule.name in seen:
-            yield Problem(
-                ("derived", place, "name"), f"{rule.name!r} is taken; choose another name"
-            )
-        seen.add(rule.name)
+        names = [f"{rule.name}_sin", f"{rule.name}_cos"] if rule.kind == "cyclical" else []
+        for name in (rule.name, *names):
+            if name in seen:
+                yield Problem(("derived", place, "name"), f"{name!r} is taken; choose another name")
+        seen.update((rule.name, *names))
         wanted = 2 if rule.kind in ("difference", "ratio", "product") else 1
         if len(rule.columns) != wanted:
             yield Problem(
@@ -146,6 +181,17 @@ def _training(spec: ModelSpec) -> Iterator[Problem]:
             yield Problem(
                 ("training", "candidates", place, "estimator"),
                 f"{candidate.estimator} is for {' and '.join(tasks)}, the task is {spec.task}",
+            )
+        for number, part in enumerate(candidate.grid):
+            for key in (key for key, values in part.items() if values == ()):
+                yield Problem(
+                    ("training", "candidates", place, "grid", number, key),
+                    f"{key} has no value to try: give one, or remove it",
+                )
+        if not candidate.grid:
+            yield Problem(
+                ("training", "candidates", place, "grid"),
+                "an empty grid tries nothing: remove it to try the params alone",
             )
     window = spec.training.window
     if window.last is not None and window.last < window.min:

@@ -21,6 +21,7 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 
 from mlops_assets.domain.contract import Contract, Task
+from mlops_assets.domain.errors import NotTrainableError
 from mlops_assets.domain.features import pipeline
 
 
@@ -84,7 +85,7 @@ def fit(
     if kind is None:
         raise ValueError(f"{trial.estimator} cannot be used for the task {contract.task!r}")
     settings = {**family.defaults, **trial.params}
-    if "random_state" in kind().get_params():  # type: ignore[attr-defined]
+    if "random_state" in kind().get_params():
         settings["random_state"] = seed
     model = pipeline(family.encoders, contract.columns, derived, kind(**settings))
     return model.fit(frame, y)
@@ -105,5 +106,13 @@ def draw_evenly(rows: int, limit: int, seed: int) -> np.ndarray:
 
 
 def best(scores: Sequence[float], *, lower_is_better: bool) -> int:
-    """Position of the winning score; the earlier one of equals."""
-    return int(np.argmin(scores) if lower_is_better else np.argmax(scores))
+    """Position of the winning score; the earlier one of equals. A NaN never wins.
+
+    Raises NotTrainableError when no score is a number.
+    """
+    if not len(scores) or np.isnan(scores).all():
+        raise NotTrainableError(
+            "no candidate has a score: the validation periods have too few rows, or rows of one "
+            "class only; raise training.validation or choose another training.metric."
+        )
+    return int(np.nanargmin(scores) if lower_is_better else np.nanargmax(scores))

@@ -1,6 +1,9 @@
 """The contract on incoming rows, as a pandera schema: all failures at once, no row lost.
 
 Rows that break it are set apart with every reason; the others come out in the contract's types.
+Rules over several columns follow SQL's CHECK: a rule refuses the rows for which it is false, and
+where a missing number or boolean leaves it open, the row passes. A missing category equals no
+text, as in pandas.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mlops_assets.domain.contract import ColumnType
+from mlops_assets.domain.contract import MISSING_CATEGORY, ColumnType
 from mlops_assets.domain.errors import DataError
-from mlops_assets.domain.rows import ColumnRule, RowsContract
+from mlops_assets.domain.rows import ColumnRule, RowRule, RowsContract
 
 REASONS = "reasons"
+NAN = float("nan")
+# Whole numbers travel as float64, which holds every one up to here and no further.
+LARGEST_INTEGER = 2**53
 DTYPES: Mapping[ColumnType, str] = {
     "number": "float64",
     "integer": "Int64",
@@ -43,7 +49,8 @@ class Validated:
 def validate(rows: pd.DataFrame, contract: RowsContract) -> Validated:
     """Split `rows` into good and bad ones.
 
-    Raises DataError when a column is missing: that is no fault of single rows.
+    Of rows with equal keys the first good one stays. Raises DataError when a column is missing
+    or a rule cannot be evaluated: that is no fault of single rows.
     """
     rows = rows.reset_index(drop=True)
     needed = [rule.name for rule in contract.columns] + list(contract.required)
@@ -54,7 +61,16 @@ def validate(rows: pd.DataFrame, contract: RowsContract) -> Validated:
             "source's schema has changed; correct the source or the columns in defs.yaml."
         )
     typed, reasons = _typed(rows, contract.columns)
-    reasons += _schema_failures(typed, contract)
+    broken = {(row, reason.split(":")[0]) for row, reason in reasons}
+    reasons += [
+        (row, reason)
+        for row, reason in _schema_failures(typed, contract)
+        # A value that could not be brought to its type is not missing.
+        if (row, reason.split(":")[0]) not in broken
+    ]
+    for rule in contract.checks:
+        reasons += _rule_failures(typed, rule, contract.columns)
+    reasons += _repeated(typed, contract.keys, _by_row(reasons, len(rows))[0])
     bad, texts = _by_row(reasons, len(rows))
     rejected = rows[bad].copy()
     rejected[REASONS] = texts
@@ -74,13 +90,23 @@ def _typed(
     for rule in rules:
         series = rows[rule.name]
         if rule.type == "category":
-            typed[rule.name] = series.map(str, na_action="ignore").astype("object")
+            typed[rule.name] = series.map(_text, na_action="ignore").astype("object")
             typed[rule.name] = typed[rule.name].where(series.notna(), None)
+            reserved = typed[rule.name] == MISSING_CATEGORY
+            reasons += [
+                (int(row), f"{rule.name}: {MISSING_CATEGORY!r} stands for a missing value")
+                for row in np.flatnonzero(reserved)
+            ]
             continue
-        numbers = pd.to_numeric(series, errors="coerce").astype("Float64").astype("float64")
+        times = series.dtype.kind in "mM"
+        numbers = (
+            pd.Series(NAN, index=series.index)
+            if times
+            else pd.to_numeric(series, errors="coerce").astype("Float64").astype("float64")
+        )
         broken = numbers.isna() & series.notna()
         if rule.type in ("integer", "boolean"):
-            broken |= numbers.notna() & (numbers % 1 != 0)
+            broken |= numbers.notna() & ((numbers % 1 != 0) | (numbers.abs() > LARGEST_INTEGER))
         if rule.type == "boolean":
             broken |= numbers.notna() & ~numbers.isin((0, 1))
         broken |= np.isinf(numbers)
@@ -90,6 +116,13 @@ def _typed(
         ]
         typed[rule.name] = numbers.where(~broken)
     return typed, reasons
+
+
+def _text(value: object) -> str:
+    """A category's text; a whole number that became a float on the way loses its `.0`."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
 
 
 def _schema_failures(typed: pd.DataFrame, contract: RowsContract) -> list[tuple[int, str]]:
@@ -112,11 +145,40 @@ def _schema_failures(typed: pd.DataFrame, contract: RowsContract) -> list[tuple[
 def _reason(column: str, check: str, case: object) -> str:
     if check == "not_nullable":
         return f"{column}: missing, but not nullable"
-    if check == "multiple_fields_uniqueness":
-        return "key: appears more than once"
-    if check.startswith(("in_range", "greater_than", "less_than", "isin")):
-        return f"{column}: {str(case)[:40]!r} is outside {check}"
-    return f"rule {check!r} does not hold"
+    return f"{column}: {str(case)[:40]!r} is outside {check}"
+
+
+def _rule_failures(
+    typed: pd.DataFrame, rule: RowRule, columns: Sequence[ColumnRule]
+) -> list[tuple[int, str]]:
+    # In these types a comparison with a missing number is missing itself, not false.
+    kinds = {name: "Float64" for name in typed.columns if typed[name].dtype.kind == "f"}
+    kinds |= {c.name: "boolean" if c.type == "boolean" else "Float64" for c in columns}
+    kinds |= {c.name: "object" for c in columns if c.type == "category"}
+    try:
+        held = typed.astype(kinds).eval(rule.expression)
+    except Exception as error:  # pandas raises errors of every kind for what it cannot evaluate
+        raise DataError(
+            f"rule {rule.name!r} cannot be evaluated: {rule.expression!r} gives "
+            f"{type(error).__name__}: {error}; correct validation.checks in defs.yaml."
+        ) from error
+    if not isinstance(held, pd.Series) or not pd.api.types.is_bool_dtype(held.dtype):
+        raise DataError(
+            f"rule {rule.name!r} gives no truth value per row: {rule.expression!r} must compare "
+            "columns; correct validation.checks in defs.yaml."
+        )
+    failed = ~held.astype("boolean").fillna(True).to_numpy(dtype=bool)
+    return [(int(row), f"rule {rule.name!r} does not hold") for row in np.flatnonzero(failed)]
+
+
+def _repeated(typed: pd.DataFrame, keys: Sequence[str], bad: np.ndarray) -> list[tuple[int, str]]:
+    """Rows whose key stands in an earlier row; for a good row, in an earlier good one."""
+    if not keys:
+        return []
+    key = typed[list(keys)]
+    repeated = key.duplicated().to_numpy() & bad
+    repeated[~bad] = key[~bad].duplicated().to_numpy()
+    return [(int(row), "key: appears more than once") for row in np.flatnonzero(repeated)]
 
 
 def _schema(contract: RowsContract) -> "pandera.DataFrameSchema":  # type: ignore[name-defined] # noqa: F821
@@ -134,17 +196,7 @@ def _schema(contract: RowsContract) -> "pandera.DataFrameSchema":  # type: ignor
         columns[rule.name] = pa.Column(None, checks, nullable=rule.nullable)
     for name in contract.required:
         columns[name] = pa.Column(None, nullable=False)
-    rules = [
-        pa.Check(lambda frame, text=rule.expression: frame.eval(text), name=rule.name)
-        for rule in contract.checks
-    ]
-    return pa.DataFrameSchema(
-        columns,
-        checks=rules,
-        unique=list(contract.keys) or None,
-        # The first of several equal keys stays; the others go to quarantine.
-        report_duplicates="exclude_first",
-    )
+    return pa.DataFrameSchema(columns)
 
 
 def _by_row(reasons: Sequence[tuple[int, str]], rows: int) -> tuple[np.ndarray, list[str]]:

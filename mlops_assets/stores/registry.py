@@ -84,6 +84,8 @@ class Registry:
         try:
             found = self.client.get_model_version(model, version)
         except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
             raise ReleaseError(
                 f"{model} has no version {version!r}; `mlops status` lists what there is."
             ) from error
