@@ -123,6 +123,7 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
     def _validated_data(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.assets.tables import as_table, reasons_table
         from mlops_assets.domain.validation import validate
+        from mlops_assets.stores.tables import to_frame
 
         limit = model.spec.validation.max_rejected_share
         versions: dict[str, str] = {}
@@ -131,7 +132,7 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
         failures: dict[str, int] = {}
         rejected = total = 0
         for period in context.partition_keys:
-            rows = stores.lake.read(model.name, "raw_data", periods=[period]).to_pandas()
+            rows = to_frame(stores.lake.read(model.name, "raw_data", periods=[period]))
             result = validate(rows, model.spec.rows_contract())
             rejected += len(result.rejected)
             total += len(rows)
@@ -179,11 +180,12 @@ def features(model: Model) -> dg.AssetsDefinition:
     )
     def _features(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.assets.tables import as_table, columns_table, feature_rows
+        from mlops_assets.stores.tables import to_frame
 
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         for period in context.partition_keys:
-            rows = stores.lake.read(model.name, "validated_data", periods=[period]).to_pandas()
+            rows = to_frame(stores.lake.read(model.name, "validated_data", periods=[period]))
             frame = feature_rows(model, rows)
             written = stores.lake.write_period(model.name, "features", period, as_table(frame))
             versions[period] = written.content_hash

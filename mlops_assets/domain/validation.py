@@ -73,7 +73,7 @@ def validate(rows: pd.DataFrame, contract: RowsContract) -> Validated:
     reasons += _repeated(typed, contract.keys, _by_row(reasons, len(rows))[0])
     bad, texts = _by_row(reasons, len(rows))
     rejected = rows[bad].copy()
-    rejected[REASONS] = texts
+    rejected[REASONS] = np.array(texts, dtype=object)  # text also where there is none
     return Validated(
         valid=_final_types(typed[~bad], contract.columns).reset_index(drop=True),
         rejected=rejected.reset_index(drop=True),
