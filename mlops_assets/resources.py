@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.decorators.hook_decorator import event_list_hook
 from pydantic import Field
 
 from mlops_assets.settings import Settings
@@ -122,14 +123,14 @@ def mlflow_run(context: dg.InitResourceContext) -> Iterator[Any]:
             mlflow.end_run()
 
 
-@dg.event_list_hook(name="end_mlflow_on_run_finished", required_resource_keys={"mlflow"})
+@event_list_hook(name="end_mlflow_on_run_finished", required_resource_keys={"mlflow"})
 def end_mlflow_on_run_finished(
-    context: dg.HookContext, events: list[Any]
+    context: dg.HookContext, event_list: list[Any]
 ) -> dg.HookExecutionResult:
     """dagster-mlflow's closing hook, imported when it is needed: mlflow is slow to import."""
     from dagster_mlflow import end_mlflow_on_run_finished as closing_hook
 
-    result: dg.HookExecutionResult = closing_hook.hook_fn(context, events)
+    result: dg.HookExecutionResult = closing_hook.hook_fn(context, event_list)
     return result
 
 

@@ -23,8 +23,8 @@ def feature_rows(model: Model, rows: pd.DataFrame) -> pd.DataFrame:
     contract = spec.contract(model.name, ())
     frame = model_frame(rows, contract.columns)
     out = pd.concat([frame, _derived(frame, spec)], axis=1)
-    out.insert(0, spec.entity, rows[spec.entity].astype(str))
-    out.insert(1, spec.event_time, rows[spec.event_time])
+    out.insert(0, "entity", rows[spec.entity].astype(str))
+    out.insert(1, "event_time", rows[spec.event_time])
     label = spec.label
     found = labels(
         rows,
@@ -62,7 +62,8 @@ def reasons_table(failures: Mapping[str, int]) -> Any:
 def columns_table(frame: pd.DataFrame, spec: ModelSpec) -> Any:
     """The data sheet of a period: each column's type, missing share, and range or top value."""
     records = []
-    names = [*spec.columns, *(n for n in frame.columns if n not in spec.source_columns)]
+    known = {*spec.columns, "entity", "event_time", "label_known_at"}
+    names = [*spec.columns, *(name for name in frame.columns if name not in known)]
     for name in names:
         series = frame[name]
         number = pd.api.types.is_numeric_dtype(series)

@@ -77,13 +77,14 @@ def challenger(model: Model) -> dg.AssetsDefinition:
         description="The winner of the search over candidates, refitted, registered with its "
         "serving bundle, and judged by the gates. The alias `challenger` points to it.",
         deps=[key(model, "training_set")],
-        required_resource_keys={"mlflow"},
         check_specs=[
             dg.AssetCheckSpec(gate, asset=name, blocking=True, description=description)
             for gate, description in GATES.items()
         ],
     )
-    def _challenger(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+    def _challenger(
+        context: dg.AssetExecutionContext, stores: Stores, mlflow: dg.ResourceParam[Any]
+    ) -> Iterator[Any]:
         from mlops_assets.assets.challenge import make_challenger
         from mlops_assets.assets.tables import records_table
         from mlops_assets.reports.plots import markdown_image

@@ -1,6 +1,7 @@
 """A model's jobs: ingest, close a period, train, roll back."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -23,10 +24,10 @@ def job_name(model: Model, job: str) -> str:
     return f"{model.name}__{job}"
 
 
-def jobs(model: Model) -> list[dg.JobDefinition | dg.UnresolvedAssetJobDefinition]:  # type: ignore[name-defined]
-    """All jobs of a model. Each run is one process: steps within it run one after another."""
+def jobs(model: Model) -> dict[str, Any]:
+    """A model's jobs by their short names. Steps of a run follow each other in one process."""
     release = () if model.spec.gates.approval == "manual" else ("champion",)
-    return [
+    found = [
         _asset_job(model, "ingest", DATA, "Bring periods into the lake, up to features."),
         _asset_job(
             model,
@@ -42,9 +43,10 @@ def jobs(model: Model) -> list[dg.JobDefinition | dg.UnresolvedAssetJobDefinitio
         ),
         _rollback(model),
     ]
+    return {job.name.removeprefix(job_name(model, "")): job for job in found}
 
 
-def _asset_job(model: Model, name: str, assets: tuple[str, ...], description: str):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _asset_job(model: Model, name: str, assets: tuple[str, ...], description: str) -> Any:
     return dg.define_asset_job(
         job_name(model, name),
         selection=dg.AssetSelection.assets(*([model.name, asset] for asset in assets)),

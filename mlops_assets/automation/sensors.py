@@ -1,5 +1,6 @@
 """A model's sensors: new periods are worked on, decisions are acted on."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -25,12 +26,12 @@ REPORTS = ("drift_report", "performance_report", "retrain_decision")
 EVENTS_PER_TICK = 100
 
 
-def new_periods(model: Model, seconds: int) -> dg.SensorDefinition:
+def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDefinition:
     """The sensor that ingests periods that are over and closes those with matured labels."""
 
     @dg.sensor(
         name=f"{model.name}__new_periods",
-        jobs=[_target(model, "ingest"), _target(model, "close")],
+        jobs=[jobs["ingest"], jobs["close"]],
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Ingests periods that are over, and closes those whose labels have matured.",
@@ -77,12 +78,12 @@ def _request(model: Model, work: Due) -> dg.RunRequest:
     )
 
 
-def retrain(model: Model, seconds: int) -> dg.SensorDefinition:
+def retrain(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDefinition:
     """The sensor that acts on decisions, and starts the first training of all."""
 
     @dg.sensor(
         name=f"{model.name}__retrain",
-        jobs=[_target(model, "train"), _target(model, "rollback")],
+        jobs=[jobs["train"], jobs["rollback"]],
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Watches the reports; retrains or rolls back when the decision says so, "
@@ -256,12 +257,6 @@ def _materialized(context: Any, model: Model, asset: str) -> set[str]:
 def _serving_since(model: Model, stores: Stores) -> datetime | None:
     history = stores.releases.history(model.name)
     return datetime.fromisoformat(history[0].loop_time) if history else None
-
-
-def _target(model: Model, job: str) -> Any:
-    from mlops_assets.automation.jobs import jobs
-
-    return next(found for found in jobs(model) if found.name == job_name(model, job))
 
 
 def close_mlflow_runs() -> list[dg.SensorDefinition]:

@@ -64,11 +64,15 @@ class TabularModel(dg.Component):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, jobs, schedule and sensors of the model."""
         seconds = Settings.load().sensor_seconds
+        found = jobs(self.model)
         return dg.Definitions(
             assets=[asset(self.model) for asset in ASSETS],
-            jobs=jobs(self.model),
+            jobs=list(found.values()),
             schedules=[schedule(self.model)],
-            sensors=[new_periods(self.model, seconds), retrain(self.model, seconds)],
+            sensors=[
+                new_periods(self.model, found, seconds),
+                retrain(self.model, found, seconds),
+            ],
         )
 
 

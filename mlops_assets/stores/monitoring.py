@@ -111,8 +111,10 @@ def labelled(
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Truth (n,), served outputs (n, k) and rows of the predictions whose label is known."""
     truth = lake.read(model.name, GROUND_TRUTH, periods=[period]).to_pandas()
-    truth = truth[["entity", "event_time", LABEL]]
-    joined = predictions.merge(truth, on=["entity", "event_time"], how="inner")
+    # A row that its time identifies (an hour, a day) has no other name to agree on.
+    same = model.spec.entity == model.spec.event_time
+    keys = ["event_time"] if same else ["entity", "event_time"]
+    joined = predictions.merge(truth[[*keys, LABEL]], on=keys, how="inner")
     y = encode(joined[LABEL], model.spec.task, contract.classes)
     outputs = joined[output_columns(contract)].to_numpy(dtype=np.float64)
     return y, outputs, joined

@@ -44,7 +44,7 @@ def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> Trainin
         if period not in closed:
             continue
         rows = lake.read(model.name, "features", periods=[period], version=version)
-        kept = _known_rows(model, rows, now)
+        kept = _known_rows(rows, now)
         if len(kept):
             table = pa.Table.from_pandas(kept, preserve_index=False)
             parts[period] = PeriodRows(period, len(kept), content_hash(table))
@@ -92,7 +92,7 @@ def read(
     encoded as -1, which every loss counts as fully wrong.
     """
     table = lake.read(model.name, "features", periods=list(periods), version=manifest.table_version)
-    rows = _known_rows(model, table, datetime.fromisoformat(manifest.as_of))
+    rows = _known_rows(table, datetime.fromisoformat(manifest.as_of))
     if classes is None:
         classes = () if model.spec.task == "regression" else classes_of(rows[LABEL])
     return Rows(
@@ -102,8 +102,8 @@ def read(
     )
 
 
-def _known_rows(model: Model, table: pa.Table, now: datetime) -> pd.DataFrame:
+def _known_rows(table: pa.Table, now: datetime) -> pd.DataFrame:
     rows = table.to_pandas()
     rows = rows[known(rows, now)]
-    ordered = rows.sort_values([model.spec.event_time, model.spec.entity], kind="stable")
+    ordered = rows.sort_values(["event_time", "entity"], kind="stable")
     return ordered.drop(columns=[PERIOD, KNOWN_AT]) if PERIOD in ordered else ordered
