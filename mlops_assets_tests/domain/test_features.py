@@ -1,0 +1,173 @@
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, ContractColumn
+from mlops_assets.domain.features import (
+    AsFloat32,
+    DeriveColumns,
+    as_arrays,
+    model_frame,
+    pipeline,
+)
+from mlops_assets.domain.requests import RequestParser
+
+CONTRACT = Contract(
+    model="m",
+    task="binary",
+    columns=(
+        ContractColumn("n", "number", nullable=True),
+        ContractColumn("i", "integer", nullable=True),
+        ContractColumn("b", "boolean", nullable=True),
+        ContractColumn("c", "category", nullable=True),
+    ),
+    classes=("0", "1"),
+    entity="id",
+    event_time="at",
+    max_rows=1000,
+)
+quick = settings(max_examples=80, deadline=None)
+
+
+def derived(kind: str, *columns: Any, cycle: float | None = None) -> np.ndarray:
+    return DeriveColumns(kind, cycle).fit_transform(np.array(columns, dtype=float).T)
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "last", "expected"),
+    [
+        ("difference", 5.0, 3.0, 2.0),
+        ("difference", 5.0, np.nan, np.nan),
+        ("product", 5.0, 3.0, 15.0),
+        ("product", np.nan, 0.0, np.nan),
+        ("ratio", 6.0, 3.0, 2.0),
+        ("ratio", 6.0, 0.0, np.nan),
+        ("ratio", 0.0, 0.0, np.nan),
+        ("ratio", 0.0, 5.0, 0.0),
+        ("ratio", np.nan, 5.0, np.nan),
+        ("ratio", 5.0, np.nan, np.nan),
+    ],
+)
+def test_a_column_from_two(kind: str, first: float, last: float, expected: float):
+    np.testing.assert_equal(derived(kind, [first], [last]), [[expected]])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.0, 0.0), (math.e - 1, 1.0), (-1.0, np.nan), (-5.0, np.nan), (np.nan, np.nan)],
+)
+def test_log1p_of_minus_one_or_less_is_missing(value: float, expected: float):
+    np.testing.assert_allclose(derived("log1p", [value]), [[expected]])
+
+
+@quick
+@given(st.integers(-50, 50), st.integers(0, 23))
+def test_a_cycle_meets_itself_and_its_zeros_are_exact(rounds: int, hour: int):
+    here = derived("cyclical", [hour], cycle=24)
+    there = derived("cyclical", [hour + 24 * rounds], cycle=24)
+    np.testing.assert_allclose(there, here, atol=2e-12)
+    np.testing.assert_array_equal(there == 0, here == 0)
+    np.testing.assert_allclose(np.hypot(*here[0]), 1, atol=1e-9)
+
+
+def test_a_cycle_has_exact_zeros_and_keeps_missing_values():
+    waves = derived("cyclical", [0, 6, 12, 18, np.nan], cycle=24)
+    np.testing.assert_array_equal(waves[:4], [[0, 1], [1, 0], [0, -1], [-1, 0]])
+    assert np.isnan(waves[4]).all()
+
+
+def test_derived_columns_have_names():
+    step = DeriveColumns("ratio").fit(np.ones((2, 2)))
+    assert step.get_feature_names_out(["a", "b"]).tolist() == ["ratio(a,b)"]
+    wave = DeriveColumns("cyclical", 24.0).fit(np.ones((2, 1)))
+    assert wave.get_feature_names_out(["h"]).tolist() == ["cyclical(h)_sin", "cyclical(h)_cos"]
+
+
+def test_float32_is_what_trees_compare():
+    out = AsFloat32().fit_transform(np.array([[0.1, np.nan]]))
+    assert out.dtype == np.float32
+    assert out[0, 0] == np.float32(0.1)
+
+
+records = st.lists(
+    st.fixed_dictionaries(
+        {
+            "n": st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)),
+            "i": st.one_of(st.none(), st.integers(-(2**53), 2**53)),
+            "b": st.one_of(st.none(), st.booleans()),
+            "c": st.one_of(
+                st.none(),
+                st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).filter(
+                    lambda text: text != MISSING_CATEGORY
+                ),
+            ),
+        }
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@quick
+@given(records)
+def test_training_and_serving_see_the_same_rows(rows: list[dict[str, Any]]):
+    served = RequestParser(CONTRACT).parse({"records": rows}).columns
+    frame = pd.DataFrame(
+        {
+            "n": pd.Series([row["n"] for row in rows], dtype="float64"),
+            "i": pd.array([row["i"] for row in rows], dtype="Int64"),
+            "b": pd.array([row["b"] for row in rows], dtype="boolean"),
+            "c": pd.Series([row["c"] for row in rows], dtype="object"),
+        }
+    )
+    trained = as_arrays(model_frame(frame, CONTRACT.columns))
+    assert list(trained) == list(served)
+    for name, values in trained.items():
+        assert values.dtype == served[name].dtype
+        np.testing.assert_array_equal(values, served[name])
+
+
+def test_the_normal_form_has_the_contracts_columns_only_and_in_order():
+    frame = pd.DataFrame({"extra": [1], "c": ["x"], "b": [True], "i": [2], "n": ["3.5"]}, index=[9])
+    found = model_frame(frame, CONTRACT.columns)
+    assert found.to_dict("records") == [{"n": 3.5, "i": 2.0, "b": 1.0, "c": "x"}]
+    assert list(found.columns) == ["n", "i", "b", "c"]
+
+
+def test_the_normal_form_is_its_own_normal_form():
+    frame = pd.DataFrame({"n": [None, 1.0], "i": [1, None], "b": [None, False], "c": [None, "x"]})
+    once = model_frame(frame, CONTRACT.columns)
+    assert once["c"].tolist() == [MISSING_CATEGORY, "x"]
+    pd.testing.assert_frame_equal(model_frame(once, CONTRACT.columns), once)
+
+
+@pytest.mark.parametrize("family", ["linear", "forest", "boosting"])
+def test_every_family_takes_missing_numbers_and_unknown_categories(family: str):
+    from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+    from sklearn.linear_model import Ridge
+
+    estimators = {
+        "linear": Ridge(),
+        "forest": RandomForestRegressor(5, random_state=0),
+        "boosting": HistGradientBoostingRegressor(random_state=0),
+    }
+    draw = np.random.default_rng(0)
+    frame = model_frame(
+        {
+            "n": np.where(draw.random(60) < 0.2, np.nan, draw.normal(size=60)),
+            "i": draw.integers(0, 9, 60),
+            "b": draw.random(60) < 0.5,
+            "c": draw.choice(["x", "y"], 60),
+        },
+        CONTRACT.columns,
+    )
+    rules = [{"name": "r", "kind": "ratio", "columns": ["n", "i"]}]
+    model = pipeline(family, CONTRACT.columns, rules, estimators[family])
+    model.fit(frame, draw.normal(size=60))
+    new = model_frame({"n": [np.nan], "i": [np.nan], "b": [None], "c": ["z"]}, CONTRACT.columns)
+    assert np.isfinite(model.predict(new)).all()
