@@ -170,9 +170,9 @@ def _rows(
     periods: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> pa.Table:
-    partitions = None
+    filters = None
     if periods is not None and PERIOD in delta.metadata().partition_columns:
-        partitions = [(PERIOD, "in", list(periods))]
+        filters = [(PERIOD, "in", list(periods))]
     # Delta's own reader calls Python from Arrow's threads, and a process that ends meanwhile
     # aborts; Arrow's reader of local files does not.
     root = urlsplit(delta.table_uri)
@@ -180,5 +180,5 @@ def _rows(
     if root.scheme in ("", "file"):
         local = SubTreeFileSystem(unquote(root.path), LocalFileSystem())
     return delta.to_pyarrow_table(
-        partitions=partitions, columns=list(columns) if columns else None, filesystem=local
+        filters=filters, columns=list(columns) if columns else None, filesystem=local
     )
