@@ -11,6 +11,7 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
@@ -172,7 +173,7 @@ def _rows(
 ) -> pa.Table:
     filters = None
     if periods is not None and PERIOD in delta.metadata().partition_columns:
-        filters = [(PERIOD, "in", list(periods))]
+        filters = ds.field(PERIOD).isin(pa.array(list(periods), pa.string()))
     # Delta's own reader calls Python from Arrow's threads, and a process that ends meanwhile
     # aborts; Arrow's reader of local files does not.
     root = urlsplit(delta.table_uri)

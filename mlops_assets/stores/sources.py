@@ -92,7 +92,7 @@ def _as_type(moment: datetime, kind: pa.DataType, event_time: str) -> pa.Scalar:
             "timestamp, in ISO 8601 if the source is a CSV file."
         )
     aware = moment.astimezone(UTC)
-    return pa.scalar(aware if kind.tz else aware.replace(tzinfo=None), type=kind)
+    return pa.scalar(aware if kind.tz else aware.replace(tzinfo=None), pa.timestamp("us", kind.tz))
 
 
 def _in_utc(rows: pa.Table) -> pa.Table:
