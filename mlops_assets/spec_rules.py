@@ -11,7 +11,7 @@ from mlops_assets.spec import LOWER_IS_BETTER, TASK_METRICS, ModelSpec
 
 LAKE_COLUMNS = ("period", "reasons")
 LABEL_COLUMNS = ("label", "label_known_at")
-# Columns of the lake's own tables and of the prediction log.
+# Columns of the lake's own tables and of the prediction log, and outputs of ONNX graphs.
 RESERVED = (
     *LAKE_COLUMNS,
     *LABEL_COLUMNS,
@@ -26,6 +26,8 @@ RESERVED = (
     "latency_ms",
     "prediction",
     "value",
+    "probabilities",
+    "variable",
 )
 ESTIMATOR_TASKS = {"logistic_regression": ("binary", "multiclass"), "ridge": ("regression",)}
 

@@ -50,6 +50,11 @@ def test_a_good_spec_has_no_problem():
         (("columns", "id"), "already the entity", {"columns": columns(id="number")}),
         (("columns", "at"), "already the event time", {"columns": columns(at="number")}),
         (("columns", "period"), "lake uses itself", {"columns": columns(period="number")}),
+        (
+            ("columns", "probabilities"),
+            "lake uses itself",
+            {"columns": columns(probabilities="number")},
+        ),
         (("columns", "p_1"), "lake uses itself", {"columns": columns(p_1="number")}),
         (("entity",), "lake uses itself", {"entity": "period"}),
         (("event_time",), "lake uses itself", {"event_time": "label"}),
