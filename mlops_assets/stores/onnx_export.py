@@ -57,7 +57,20 @@ def to_onnx(pipeline: Any, contract: Contract) -> bytes:
     thresholds = _tree_thresholds(estimator)
     if thresholds:
         _round_thresholds_down(model.graph, thresholds)
+    _name_inputs(model.graph, [column.name for column in contract.columns])
     return bytes(model.SerializeToString())
+
+
+def _name_inputs(graph: Any, names: list[str]) -> None:
+    """Give inputs their columns' names again, which the converter turned into identifiers."""
+    new = {part.name: name for part, name in zip(graph.input, names, strict=True)}
+    taken = {name for node in graph.node for name in node.output}
+    for name in taken.intersection(names):
+        raise ValueError(f"column {name!r} has the name of a step of the ONNX graph: rename it")
+    for part in graph.input:
+        part.name = new[part.name]
+    for node in graph.node:
+        node.input[:] = [new.get(name, name) for name in node.input]
 
 
 def _tree_thresholds(estimator: Any) -> list[Any]:

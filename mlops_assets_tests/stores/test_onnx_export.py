@@ -144,7 +144,7 @@ def test_a_column_that_was_always_missing_is_no_obstacle(estimator: str):
     assert np.abs(found - outputs_of(model, train, "binary")).max() <= 1e-6
 
 
-@pytest.mark.parametrize("names", [("temp °C", "a-b"), ("float32", "input")])
+@pytest.mark.parametrize("names", [("temp °C", "a-b"), ("a_b", "a-b"), ("float32", "input")])
 def test_columns_may_have_any_name(names: tuple[str, str]):
     columns = tuple(ContractColumn(name, "number", nullable=False) for name in names)
     draw = np.random.default_rng(0)
@@ -154,3 +154,12 @@ def test_columns_may_have_any_name(names: tuple[str, str]):
     model = fit(trial, contract("binary", columns), [], train, y, 0)
     found = run(to_onnx(model, contract("binary", columns)), as_arrays(train))
     assert np.abs(found - outputs_of(model, train, "binary")).max() <= 1e-6
+
+
+def test_a_column_with_the_name_of_an_output_is_refused():
+    columns = (ContractColumn("probabilities", "number", nullable=False),)
+    train = model_frame({"probabilities": np.arange(100.0)}, columns)
+    trial = Trial("t", "logistic_regression", {})
+    model = fit(trial, contract("binary", columns), [], train, np.arange(100) % 2, 0)
+    with pytest.raises(ValueError, match="'probabilities' has the name of a step"):
+        to_onnx(model, contract("binary", columns))
