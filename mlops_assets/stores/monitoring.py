@@ -23,6 +23,7 @@ from mlops_assets.stores.prediction_log import (
     segments,
     to_table,
 )
+from mlops_assets.stores.tables import to_frame
 
 PREDICTIONS = "predictions"
 GROUND_TRUTH = "ground_truth"
@@ -83,7 +84,7 @@ def predictions_of(model: Model, lake: Lake, period: str) -> pd.DataFrame:
 def write_ground_truth(model: Model, lake: Lake, period: str, now: datetime) -> tuple[Written, int]:
     """Labels of a period that are known at `now`; also returns how many earlier ones changed."""
     spec = model.spec
-    rows = lake.read(model.name, "raw_data", periods=[period]).to_pandas()
+    rows = to_frame(lake.read(model.name, "raw_data", periods=[period]))
     label = spec.label
     found = labels(
         rows,
