@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import pytest
 
+pytest_plugins = ["mlops_assets_tests.loop_fixtures"]
+
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:

@@ -42,6 +42,17 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
+@dataclass(frozen=True)
+class History:
+    """A model's ingested periods and its first training."""
+
+    model: str
+    first: str
+    last: str
+    ingest: dg.ExecuteInProcessResult
+    train: dg.ExecuteInProcessResult
+
+
 @dataclass
 class Loop:
     """Definitions, instance and stores of one home; the models are in `models`."""
@@ -96,6 +107,15 @@ class Loop:
                 raise_on_error=False,
             )
         )
+
+    def history(self, model: str, now: str, first: str, last: str) -> "History":
+        """Ingest a range and train the first version, with the clock at `now`."""
+        self.at(now)
+        ingest = self.run(f"{model}__ingest", first, last)
+        assert ingest.success, errors(ingest)
+        train = self.run(f"{model}__train", tags={"mlops/actor": "a test"})
+        assert train.success, errors(train)
+        return History(model, first, last, ingest, train)
 
     def tick(self, sensor: str, cursor: str | None = None) -> Any:
         """Evaluate a sensor as the daemon does."""
@@ -310,9 +330,7 @@ def parcel_spec(**changes: Any) -> dict[str, Any]:
     }
 
 
-def add_parcels(
-    models: Path, name: str, *, days: int = 16, seed: int = 0, **changes: Any
-) -> Path:
+def add_parcels(models: Path, name: str, *, days: int = 16, seed: int = 0, **changes: Any) -> Path:
     """A model on parcels with a source of its own."""
     folder = add_model(models, name, parcel_spec(**changes))
     pq.write_table(parcels(days, seed), folder / "rows.parquet")

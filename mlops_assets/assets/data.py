@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.assets.options import key, materialized, options
+from mlops_assets.domain.errors import DataError
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 
@@ -55,8 +56,12 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
                 start=bounds.start,
                 end=bounds.end,
             )
-            before = lake.schema(model.name, "raw_data")
-            written = lake.write_period(model.name, "raw_data", period, rows)
+            changes = _changes(lake.schema(model.name, "raw_data"), rows)
+            try:
+                written = lake.write_period(model.name, "raw_data", period, rows)
+            except DataError as error:
+                # A wrong type stays wrong however often it is read again.
+                raise dg.Failure(str(error), allow_retries=False) from error
             newest = max(rows[spec.event_time].to_pylist(), default=None)
             versions[period] = written.content_hash
             metadata[period] = {
@@ -72,7 +77,7 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
             length = bounds.end - bounds.start
             if newest is None or bounds.end - newest > STALE_SHARE * length:
                 notes["freshness"].append(f"{period}: newest row {newest}, ends {bounds.end}")
-            notes["schema_change"] += _changes(before, lake.schema(model.name, "raw_data"))
+            notes["schema_change"] += [c for c in changes if c not in notes["schema_change"]]
         yield from materialized(context, versions, metadata)
         for check, found in notes.items():
             yield dg.AssetCheckResult(
@@ -87,14 +92,15 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
     return _raw_data
 
 
-def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    if not before:
-        return []
-    names = sorted(set(before) | set(after))
+def _changes(known: Mapping[str, str], rows: Any) -> list[str]:
+    """Columns whose type is not the one that the table has; the lake would hide the difference."""
+    from mlops_assets.stores.tables import storable
+
+    found = {field.name: str(field.type) for field in storable(rows).schema}
     return [
-        f"{name}: {before.get(name, 'absent')} became {after.get(name, 'absent')}"
-        for name in names
-        if before.get(name) != after.get(name)
+        f"{name}: {known.get(name, 'absent')} became {kind}"
+        for name, kind in found.items()
+        if known and known.get(name) != kind
     ]
 
 

@@ -123,10 +123,10 @@ class Lake:
         return _rows(delta, periods=periods, columns=columns)
 
     def schema(self, model: str, table: str) -> dict[str, str]:
-        """Names and types of the table's columns; empty if nothing was ever written."""
+        """Names and Arrow types of the table's columns; empty if nothing was ever written."""
         if not self.exists(model, table):
             return {}
-        fields = DeltaTable(self.path(model, table)).schema().fields
+        fields = _schema(DeltaTable(self.path(model, table)))
         return {field.name: str(field.type) for field in fields}
 
     def periods(self, model: str, table: str) -> tuple[str, ...]:

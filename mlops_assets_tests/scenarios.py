@@ -1,0 +1,39 @@
+"""The models that the tests of assets work on, each for tests of its own."""
+
+from pathlib import Path
+
+from mlops_assets_tests.loop import add_model, add_parcels, shipped
+
+SHORT_TRAINING = {
+    "window": {"min": 3},
+    "validation": 1,
+    "holdout": 1,
+    "search_rows": 2000,
+    "candidates": [
+        {"estimator": "logistic_regression"},
+        {"estimator": "hist_gradient_boosting", "params": {"max_iter": 30}},
+    ],
+}
+SLOW_CANDIDATES = [
+    {
+        "estimator": "random_forest",
+        "grid": [{"n_estimators": [400, 500, 600, 700]}],
+    }
+]
+
+
+def add_scenarios(models: Path) -> None:
+    """Write every model's folder."""
+    add_model(models, "bike_demand", shipped("bike_demand"))
+    period = {"every": "weekly", "start": "2013-05-06", "end": "2013-07-15"}
+    short = shipped("flight_delay", period=period, training=SHORT_TRAINING)
+    add_model(models, "flight_delay", short)
+    add_parcels(models, "parcels")
+    add_parcels(models, "watched")
+    # Data that is changed by the tests.
+    add_parcels(models, "spoilt", days=4)
+    add_parcels(models, "odd", days=6, validation={"min_rows": 101})
+    # Releases that wait for a person, trainings that are killed.
+    add_parcels(models, "by_hand", gates={"approval": "manual"})
+    slow = {"window": {"min": 3}, "validation": 1, "holdout": 1, "candidates": SLOW_CANDIDATES}
+    add_parcels(models, "killed", training=slow)
