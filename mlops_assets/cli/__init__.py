@@ -14,6 +14,10 @@ from mlops_assets.domain.errors import MlopsError
 # Name -> where the command is, and its line in `mlops --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("mlops_assets.cli.up:up", "Run Dagster, the MLflow UI and the HTTP endpoint."),
+    "status": ("mlops_assets.cli.status:status", "Show versions, reports and decisions."),
+    "releases": ("mlops_assets.cli.status:releases", "List a model's releases and rollbacks."),
+    "approve": ("mlops_assets.cli.release:approve", "Release a challenger that passed its gates."),
+    "rollback": ("mlops_assets.cli.release:rollback", "Restore a model's previous champion."),
     "predict": ("mlops_assets.cli.predict:predict", "Send a file's rows to the running endpoint."),
     "clock": ("mlops_assets.cli.clock:clock", "Show or set the clock that the loop lives by."),
 }

@@ -1,5 +1,6 @@
 """Small real services: Python one-liners that listen, hang, crash or have children."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mlops_assets.cli.home import prepare_home
 from mlops_assets.cli.probes import answers
 from mlops_assets.cli.processes import is_alive, kill
 from mlops_assets.cli.services import Service, free_ports
@@ -16,6 +18,30 @@ from mlops_assets.settings import Settings
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def _prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("prepared") / "home"
+    prepare_home(Settings(home=home))
+    return home
+
+
+@pytest.fixture
+def prepared(_prepared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home of its own, ready for Dagster and MLflow, that commands of this process use.
+
+    Its models folder holds the models flight_delay and bike_demand, and a folder that is none.
+    """
+    home, models = tmp_path / "home", tmp_path / "models"
+    shutil.copytree(_prepared_home, home)
+    for name in ("flight_delay", "bike_demand", "notes"):
+        (models / name).mkdir(parents=True)
+    (models / "flight_delay" / "defs.yaml").touch()
+    (models / "bike_demand" / "defs.yaml").touch()
+    monkeypatch.setenv("MLOPS_HOME", str(home))
+    monkeypatch.setenv("MLOPS_MODELS_DIR", str(models))
+    return Settings.load()
 
 
 def of_home(home: Path) -> list[psutil.Process]:

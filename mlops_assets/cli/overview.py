@@ -1,0 +1,178 @@
+"""What `mlops status` tells: gathered from the registry and the lake, created nowhere."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mlops_assets.cli.models import open_registry, registry_errors
+from mlops_assets.cli.running import read_running
+from mlops_assets.domain.errors import ReleaseError
+from mlops_assets.settings import Settings
+from mlops_assets.stores.clock import Clock
+from mlops_assets.stores.lake import Lake
+from mlops_assets.stores.monitoring import kept
+from mlops_assets.stores.registry import (
+    CHALLENGER,
+    CHAMPION,
+    GATES_TAG,
+    PREVIOUS_CHAMPION,
+    RELEASED_AT_TAG,
+    Registry,
+    Version,
+)
+from mlops_assets.stores.releases import ReleaseRecord, Releases
+
+DRIFT = ("version", "rows", "judged", "flagged", "reason")
+PERFORMANCE = (
+    *("version", "predictions", "labelled", "coverage", "judged"),
+    *("loss", "reference_loss", "harmed", "reason"),
+)
+DECISION = ("id", "version", "action", "reasons")
+
+
+@dataclass(frozen=True)
+class VersionGlance:
+    """A version behind an alias; times are ISO 8601 in UTC, empty where it never was released.
+
+    `loop_time` is what the loop's clock showed at the release; `judged_against` is the champion
+    that the gates compared it with, empty if there was none.
+    """
+
+    version: str
+    gates: str
+    estimator: str
+    judged_against: str
+    created_at: str
+    released_at: str
+    loop_time: str
+
+
+@dataclass(frozen=True)
+class ModelGlance:
+    """A model: its versions, how much history it has, and what monitoring said last.
+
+    `can_be_released` says whether `mlops approve` would make the challenger the champion.
+    `drift`, `performance` and `decision` are the newest kept ones with their `period`.
+    """
+
+    model: str
+    champion: VersionGlance | None
+    challenger: VersionGlance | None
+    previous_champion: VersionGlance | None
+    can_be_released: bool
+    periods: int
+    newest_period: str | None
+    drift: dict[str, Any] | None
+    performance: dict[str, Any] | None
+    decision: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A home at a glance; `services` is None when `mlops up` does not run."""
+
+    home: str
+    clock: dict[str, Any]
+    services: dict[str, Any] | None
+    registry_error: str | None
+    models: tuple[ModelGlance, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for `json.dumps`."""
+        return asdict(self)
+
+
+def overview(settings: Settings, names: list[str]) -> Overview:
+    """Look at these models; a registry that is away is told, and the rest is shown."""
+    clock = Clock(settings.clock_file)
+    versions, failure = dict[str, _Versions](), None
+    try:
+        versions = _versions(settings, names)
+    except ReleaseError as error:
+        failure = str(error)
+    return Overview(
+        home=str(settings.home),
+        clock={"now": clock.now().isoformat(), "replaying": clock.is_replaying},
+        services=_services(settings),
+        registry_error=failure,
+        models=tuple(_model(settings, name, versions.get(name, _Versions())) for name in names),
+    )
+
+
+def _services(settings: Settings) -> dict[str, Any] | None:
+    running = read_running(settings.services_file)
+    if running is None or running.is_stale:
+        return None
+    return {"ready": running.ready, "urls": running.urls}
+
+
+@dataclass(frozen=True)
+class _Versions:
+    champion: VersionGlance | None = None
+    challenger: VersionGlance | None = None
+    previous_champion: VersionGlance | None = None
+
+    @property
+    def can_be_released(self) -> bool:
+        candidate, serving = self.challenger, self.champion.version if self.champion else ""
+        if candidate is None or candidate.gates != "passed":
+            return False
+        return candidate.judged_against == serving != candidate.version
+
+
+def _versions(settings: Settings, names: list[str]) -> dict[str, _Versions]:
+    """Versions behind the aliases of each model, if there is a registry."""
+    registry = open_registry(settings)
+    if registry is None:
+        return {}
+    releases = Releases(registry, Lake(settings.lake_root), settings.locks)
+    with registry_errors():
+        return {name: _versions_of(registry, releases, name) for name in names}
+
+
+def _versions_of(registry: Registry, releases: Releases, model: str) -> _Versions:
+    # Of a version that was released twice, the last time.
+    released = {record.to_version: record for record in releases.history(model)}
+
+    def glance(alias: str) -> VersionGlance | None:
+        version = registry.alias(model, alias)
+        return _glance(version, released.get(version.version)) if version else None
+
+    return _Versions(glance(CHAMPION), glance(CHALLENGER), glance(PREVIOUS_CHAMPION))
+
+
+def _model(settings: Settings, name: str, versions: _Versions) -> ModelGlance:
+    lake = Lake(settings.lake_root)
+    periods = lake.periods(name, "raw_data")
+    return ModelGlance(
+        model=name,
+        champion=versions.champion,
+        challenger=versions.challenger,
+        previous_champion=versions.previous_champion,
+        can_be_released=versions.can_be_released,
+        periods=len(periods),
+        newest_period=periods[-1] if periods else None,
+        drift=_newest(lake, name, "drift_reports", DRIFT),
+        performance=_newest(lake, name, "performance_reports", PERFORMANCE),
+        decision=_newest(lake, name, "decisions", DECISION),
+    )
+
+
+def _newest(lake: Lake, model: str, table: str, fields: tuple[str, ...]) -> dict[str, Any] | None:
+    found = kept(lake, model, table)
+    if not found:
+        return None
+    period, content = list(found.items())[-1]
+    return {"period": period, **{field: content[field] for field in fields}}
+
+
+def _glance(version: Version, record: ReleaseRecord | None) -> VersionGlance:
+    return VersionGlance(
+        version=version.version,
+        gates=version.tags.get(GATES_TAG, "not judged"),
+        estimator=version.tags.get("estimator", ""),
+        judged_against=version.tags.get("judged_against", ""),
+        created_at=datetime.fromtimestamp(version.created_at, UTC).isoformat(),
+        released_at=version.tags.get(RELEASED_AT_TAG, ""),
+        loop_time=record.loop_time if record else "",
+    )
