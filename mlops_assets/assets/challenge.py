@@ -266,7 +266,7 @@ def _judge(
     seed = model.spec.training.seed
     error = None if task == "regression" else calibration_error(holdout.y, outputs)
     return (
-        gates.minimum_quality(found, dict(rules.minimum)),
+        gates.minimum_quality(found, {str(name): limit for name, limit in rules.minimum.items()}),
         gates.not_worse_than_champion(
             losses, champion_losses, rules.margin, rules.confidence, seed
         ),

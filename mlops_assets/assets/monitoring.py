@@ -1,11 +1,11 @@
 """How the served model does: predictions, ground_truth, reports, retrain_decision."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
-from mlops_assets.assets.options import key, options
+from mlops_assets.assets.options import key, materialized, options
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 
@@ -19,7 +19,6 @@ def predictions(model: Model) -> dg.AssetsDefinition:
         "exactly once.",
     )
     def _predictions(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
-        from mlops_assets.assets.options import materialized
         from mlops_assets.stores import monitoring
 
         bundle_of = _bundles(model, stores)
@@ -52,7 +51,6 @@ def ground_truth(model: Model) -> dg.AssetsDefinition:
         deps=[key(model, "raw_data")],
     )
     def _ground_truth(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
-        from mlops_assets.assets.options import materialized
         from mlops_assets.stores.monitoring import write_ground_truth
 
         now = stores.clock.now()
@@ -90,17 +88,19 @@ def drift_report(model: Model) -> dg.AssetsDefinition:
     def _drift_report(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.assets.watch import report_drift
 
-        for period in context.partition_keys:
-            found = report_drift(model, stores, period)
-            yield dg.AssetCheckResult(
-                passed=not found.report.flagged,
-                check_name="no_drift",
-                asset_key=name,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=found.report.reason[:2000],
-                metadata={"period": period, "flagged": list(found.report.flagged)},
-            )
-            yield dg.MaterializeResult(metadata=found.metadata)
+        found = {p: report_drift(model, stores, p) for p in context.partition_keys}
+        flagged = {column for reported in found.values() for column in reported.report.flagged}
+        yield dg.AssetCheckResult(
+            passed=not flagged,
+            check_name="no_drift",
+            asset_key=name,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=_reasons(found),
+            metadata={"periods": list(found), "flagged": sorted(flagged)},
+        )
+        yield from materialized(
+            context, {}, {p: reported.metadata for p, reported in found.items()}
+        )
 
     return _drift_report
 
@@ -131,17 +131,21 @@ def performance_report(model: Model) -> dg.AssetsDefinition:
     def _performance_report(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.assets.watch import report_performance
 
-        for period in context.partition_keys:
-            found = report_performance(model, stores, period)
-            yield dg.AssetCheckResult(
-                passed=not found.report.harmed,
-                check_name="no_harm",
-                asset_key=name,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=found.report.reason,
-                metadata={"period": period, "judged": found.report.judged},
-            )
-            yield dg.MaterializeResult(metadata=found.metadata)
+        found = {p: report_performance(model, stores, p) for p in context.partition_keys}
+        yield dg.AssetCheckResult(
+            passed=not any(reported.report.harmed for reported in found.values()),
+            check_name="no_harm",
+            asset_key=name,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=_reasons(found),
+            metadata={
+                "periods": list(found),
+                "judged": [p for p, reported in found.items() if reported.report.judged],
+            },
+        )
+        yield from materialized(
+            context, {}, {p: reported.metadata for p, reported in found.items()}
+        )
 
     return _performance_report
 
@@ -158,22 +162,38 @@ def retrain_decision(model: Model) -> dg.AssetsDefinition:
     def _retrain_decision(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.assets.watch import decide_on
 
-        for period in context.partition_keys:
-            decision = decide_on(model, stores, period)
+        found = {p: decide_on(model, stores, p) for p in context.partition_keys}
+        for decision in found.values():
             context.log.info(f"{decision.action}: {'; '.join(decision.reasons)}")
-            yield dg.MaterializeResult(
-                data_version=dg.DataVersion(decision.id),
-                metadata={
+        policy = model.spec.retraining.policy
+        yield from materialized(
+            context,
+            {period: decision.id for period, decision in found.items()},
+            {
+                period: {
                     "action": decision.action,
                     "reasons": "; ".join(decision.reasons),
                     "decision": decision.id,
                     "version": decision.version,
-                    "policy": model.spec.retraining.policy,
-                },
-                tags={"mlops/action": decision.action, "mlops/decision": decision.id},
-            )
+                    "policy": policy,
+                }
+                for period, decision in found.items()
+            },
+            {
+                period: {"mlops/action": decision.action, "mlops/decision": decision.id}
+                for period, decision in found.items()
+            },
+        )
 
     return _retrain_decision
+
+
+def _reasons(found: Mapping[str, Any]) -> str:
+    """The reports' reasons; of several periods, each with its name."""
+    reasons = {period: reported.report.reason for period, reported in found.items()}
+    if len(reasons) == 1:
+        return str(*reasons.values())[:2000]
+    return "; ".join(f"{period}: {reason}" for period, reason in reasons.items())[:2000]
 
 
 def _bundles(model: Model, stores: Stores) -> Any:

@@ -1,18 +1,12 @@
 """What all assets of a model have in common."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
-from mlops_assets.domain.periods import KEY_FORMAT, Calendar
+from mlops_assets.domain.periods import CRON, KEY_FORMAT, Calendar
 from mlops_assets.spec import Model
-
-CRON = {
-    "hourly": "0 * * * *",
-    "daily": "0 0 * * *",
-    "weekly": "0 0 * * 1",
-    "monthly": "0 0 1 * *",
-}
 
 
 def partitions(calendar: Calendar) -> dg.TimeWindowPartitionsDefinition:
@@ -51,28 +45,33 @@ def key(model: Model, name: str) -> dg.AssetKey:
 
 
 def materialized(
-    context: dg.AssetExecutionContext, versions: dict[str, str], metadata: dict[str, dict[str, Any]]
+    context: dg.AssetExecutionContext,
+    versions: Mapping[str, str],
+    metadata: Mapping[str, Mapping[str, Any]],
+    tags: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Any:
-    """Events for the periods of this run: their data versions and metadata, one per period.
+    """Events for the periods of this run: metadata, data versions and tags, each by period.
 
     A run over one period gives one event. A run over a range gives the range's event, and then
-    one per period, because only those carry each period's own data version.
+    one per period, because only those carry each period's own facts. A period without a version
+    gets one from Dagster.
     """
-    periods = list(versions)
+    periods, tags = list(metadata), tags or {}
     if len(periods) == 1:
         only = periods[0]
+        version = versions.get(only)
         yield dg.MaterializeResult(
-            data_version=dg.DataVersion(versions[only]), metadata=metadata[only]
+            data_version=dg.DataVersion(version) if version else None,
+            metadata=metadata[only],
+            tags=tags.get(only),
         )
         return
     yield dg.MaterializeResult(metadata={"periods": len(periods)})
     for period in periods:
+        own = dict(tags.get(period, {}))
+        if period in versions:
+            own["dagster/data_version"] = versions[period]
+            own["dagster/data_version_is_user_provided"] = "true"
         yield dg.AssetMaterialization(
-            asset_key=context.asset_key,
-            partition=period,
-            metadata=metadata[period],
-            tags={
-                "dagster/data_version": versions[period],
-                "dagster/data_version_is_user_provided": "true",
-            },
+            asset_key=context.asset_key, partition=period, metadata=metadata[period], tags=own
         )

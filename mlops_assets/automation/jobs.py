@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.domain.periods import KEY_FORMAT
+from mlops_assets.domain.periods import CRON, KEY_FORMAT
 from mlops_assets.resources import MODEL_TAG, Stores, end_mlflow_on_run_finished
 from mlops_assets.spec import Model
 
@@ -99,8 +99,6 @@ def schedule(model: Model) -> dg.ScheduleDefinition:
 
     Off by default: the sensor on new periods does the same as soon as the data is there.
     """
-    from mlops_assets.assets.options import CRON
-
     calendar = model.calendar
 
     @dg.schedule(

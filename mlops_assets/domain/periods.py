@@ -18,6 +18,15 @@ KEY_FORMAT = {
 }
 
 
+# When a period of each length begins.
+CRON = {
+    "hourly": "0 * * * *",
+    "daily": "0 0 * * *",
+    "weekly": "0 0 * * 1",
+    "monthly": "0 0 1 * *",
+}
+
+
 @dataclass(frozen=True)
 class Bounds:
     """A half-open stretch of time, [start, end)."""

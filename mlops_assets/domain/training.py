@@ -38,8 +38,7 @@ class Family:
 ESTIMATORS: Mapping[str, Family] = {
     "logistic_regression": Family("linear", LogisticRegression, None, {"max_iter": 500}),
     "ridge": Family("linear", None, Ridge, {}),
-    # One thread: a forest on several gives another model on every run.
-    "random_forest": Family("forest", RandomForestClassifier, RandomForestRegressor, {"n_jobs": 1}),
+    "random_forest": Family("forest", RandomForestClassifier, RandomForestRegressor, {}),
     "hist_gradient_boosting": Family(
         "boosting", HistGradientBoostingClassifier, HistGradientBoostingRegressor, {}
     ),
@@ -87,8 +86,16 @@ def fit(
     settings = {**family.defaults, **trial.params}
     if "random_state" in kind().get_params():
         settings["random_state"] = seed
-    model = pipeline(family.encoders, contract.columns, derived, kind(**settings))
-    return model.fit(frame, y)
+    estimator = kind(**settings)
+    model = pipeline(family.encoders, contract.columns, derived, estimator)
+    if trial.estimator != "random_forest":
+        return model.fit(frame, y)
+    # Each tree has a seed of its own, so growing them on all cores changes nothing; adding up
+    # their votes on several threads would, in the last digits.
+    estimator.set_params(n_jobs=-1)
+    model.fit(frame, y)
+    estimator.set_params(n_jobs=1)
+    return model
 
 
 def outputs_of(model: Pipeline, frame: pd.DataFrame, task: Task) -> np.ndarray:

@@ -1,7 +1,8 @@
 """What monitoring keeps: served predictions, labels as known, reports and decisions."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -78,7 +79,9 @@ def predictions_of(model: Model, lake: Lake, period: str) -> pd.DataFrame:
         return pd.DataFrame({"version": [], "variant": []})
     table = lake.read(model.name, PREDICTIONS, periods=[period])
     table = table.filter(pc.equal(table["variant"], "champion"))
-    return table.sort_by([("served_at", "ascending"), ("prediction_id", "ascending")]).to_pandas()
+    ordered = table.sort_by([("served_at", "ascending"), ("prediction_id", "ascending")])
+    frame: pd.DataFrame = ordered.to_pandas()
+    return frame
 
 
 def write_ground_truth(model: Model, lake: Lake, period: str, now: datetime) -> tuple[Written, int]:
@@ -185,8 +188,5 @@ def decision_content(decision: Decision) -> dict[str, Any]:
 
 def most_served(predictions: pd.DataFrame) -> str:
     """The version that answered most of the predictions; the newer one of equals."""
-    counts: Sequence[tuple[int, int]] = [
-        (int(count), int(version))
-        for version, count in predictions["version"].value_counts().items()
-    ]
-    return str(max(counts)[1])
+    counts = Counter(str(version) for version in predictions["version"])
+    return max(counts, key=lambda version: (counts[version], int(version)))

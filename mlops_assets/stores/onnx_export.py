@@ -95,18 +95,18 @@ def _round_thresholds_down(graph: Any, thresholds: list[Any]) -> None:
         if not node.op_type.startswith("TreeEnsemble"):
             continue
         attributes = {attribute.name: attribute for attribute in node.attribute}
-        values = attributes["nodes_values"].floats
-        modes = attributes["nodes_modes"].strings
-        trees = attributes["nodes_treeids"].ints
-        nodes = attributes["nodes_nodeids"].ints
-        for place, mode in enumerate(modes):
-            if mode != b"BRANCH_LEQ":
-                continue
-            exact = float(thresholds[trees[place]][nodes[place]])
-            rounded = np.float32(exact)
-            if float(rounded) > exact:
-                rounded = np.nextafter(rounded, np.float32(-np.inf))
-            values[place] = float(rounded)
+        starts = np.cumsum([0, *(len(tree) for tree in thresholds[:-1])])
+        places = starts[list(attributes["nodes_treeids"].ints)]
+        places = places + np.array(attributes["nodes_nodeids"].ints)
+        exact = np.concatenate(thresholds)[places].astype(np.float64)
+        rounded = exact.astype(np.float32)
+        down = np.nextafter(rounded, np.float32(-np.inf))
+        rounded = np.where(rounded.astype(np.float64) > exact, down, rounded)
+        is_split = np.array([mode == b"BRANCH_LEQ" for mode in attributes["nodes_modes"].strings])
+        before = np.array(attributes["nodes_values"].floats, dtype=np.float32)
+        values = np.where(is_split, rounded, before)
+        del attributes["nodes_values"].floats[:]
+        attributes["nodes_values"].floats.extend(values.tolist())
 
 
 def _float32_parser(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:

@@ -103,7 +103,7 @@ def read(
 
 
 def _known_rows(table: pa.Table, now: datetime) -> pd.DataFrame:
-    rows = table.to_pandas()
+    rows: pd.DataFrame = table.to_pandas()
     rows = rows[known(rows, now)]
     ordered = rows.sort_values(["event_time", "entity"], kind="stable")
     return ordered.drop(columns=[PERIOD, KNOWN_AT]) if PERIOD in ordered else ordered

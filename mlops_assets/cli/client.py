@@ -1,0 +1,54 @@
+"""Many small HTTP requests at a time, over kept connections."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+TIMEOUT_SECONDS = 30.0
+
+
+class HttpClient:
+    """Posts bodies to one server from `workers` threads, each with a connection of its own."""
+
+    def __init__(self, url: str, token: str, workers: int) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._headers = {"Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._workers = workers
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="client")
+
+    def post_all(self, path: str, bodies: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+        """Status and body per request, in order; a connection that breaks counts as status 0."""
+        return self._pool.map(lambda body: self._post(path, body), bodies)
+
+    def health(self) -> dict[str, Any]:
+        """What GET /health says; empty models while nothing answers."""
+        try:
+            status, body = self._call("GET", "/health", None)
+        except (OSError, http.client.HTTPException):
+            return {"models": {}}
+        return dict(json.loads(body)) if status == 200 else {"models": {}}
+
+    def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        # No retry: a request that fails once is a failed request.
+        try:
+            return self._call("POST", path, body)
+        except (OSError, http.client.HTTPException) as error:
+            self._local.connection = None
+            return 0, repr(error).encode()
+
+    def _call(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_SECONDS)
+            self._local.connection = connection
+        connection.request(method, path, body, self._headers)
+        response = connection.getresponse()
+        return response.status, response.read()

@@ -1,0 +1,109 @@
+"""Takes a model through a stretch of its history, period by period, and tells what happened."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from mlops_assets.cli.loops import LiveLoop, LocalLoop
+from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.errors import ServiceError
+from mlops_assets.domain.evaluation import row_losses
+from mlops_assets.domain.features import as_arrays, model_frame
+from mlops_assets.domain.timeline import PeriodRow
+from mlops_assets.resources import Stores
+from mlops_assets.settings import Settings
+from mlops_assets.spec import Model
+from mlops_assets.stores import monitoring
+from mlops_assets.stores.bundles import load_scorer
+from mlops_assets.stores.clock import Clock
+from mlops_assets.stores.traffic import records
+
+Say = Callable[[str], None]
+
+
+def replay(
+    settings: Settings, model: Model, loop: LocalLoop | LiveLoop, periods: list[str], say: Say
+) -> Iterator[PeriodRow]:
+    """Yield what happened in each period, once the loop has come to rest on it.
+
+    The clock starts at the first period's beginning: what is older is ingested, and the first
+    version trained, before anything is served.
+    """
+    clock = Clock(settings.clock_file)
+    stores = Stores.of(settings)
+    clock.set(model.calendar.bounds(periods[0]).start)
+    say("ingesting history and training the first version")
+    loop.settle(None)
+    served = _champion(stores, model)
+    loop.swapped(served)
+    for period in periods:
+        say(f"{period}: sending requests")
+        sent = loop.send(records(model, period))
+        loop.finish()
+        swap = None
+        now = _champion(stores, model)
+        if now != served:
+            swap, served = loop.swapped(now), now
+        clock.set(model.calendar.bounds(period).end + model.spec.monitoring.wait)
+        say(f"{period}: labels and reports")
+        loop.settle(period)
+        decision = monitoring.kept(stores.lake, model.name, "decisions").get(period)
+        if decision is None:
+            raise ServiceError(
+                f"no decision was made on {period} of {model.name}: has the source rows of it?"
+            )
+        yield _row(stores, model, period, sent, decision, swap)
+    loop.finish()
+
+
+def _champion(stores: Stores, model: Model) -> str:
+    return stores.releases.history(model.name)[-1].to_version
+
+
+def _row(
+    stores: Stores,
+    model: Model,
+    period: str,
+    sent: Any,
+    decision: dict[str, Any],
+    swap: float | None,
+) -> PeriodRow:
+    drift = monitoring.kept(stores.lake, model.name, "drift_reports")[period]
+    version = max(sent.versions, key=lambda name: (sent.versions[name], int(name)), default="")
+    loss_live, loss_first = losses(stores, model, period)
+    return PeriodRow(
+        period=period,
+        requests=sent.requests,
+        failed=sent.failed,
+        version=version,
+        loss_live=loss_live,
+        loss_first=loss_first,
+        flagged=tuple(drift["flagged"]),
+        action=decision["action"],
+        reason="; ".join(decision["reasons"]),
+        swap_seconds=swap,
+    )
+
+
+def losses(stores: Stores, model: Model, period: str) -> tuple[float | None, float | None]:
+    """Mean loss of what was answered, and of the very first version on the same rows."""
+    served = monitoring.predictions_of(model, stores.lake, period)
+    if not len(served):
+        return None, None
+    first = stores.releases.history(model.name)[0].to_version
+    scorer = load_scorer(stores.registry.cached_bundle(model.name, first, stores.bundles))
+    contract: Contract = scorer.contract
+    y, outputs, joined = monitoring.labelled(model, stores.lake, period, served, contract)
+    if not len(y):
+        return None, None
+    again = scorer.score(as_arrays(model_frame(joined, contract.columns)))
+    task = model.spec.task
+    live = float(np.mean(row_losses(task, y, outputs)))
+    return live, float(np.mean(row_losses(task, y, again)))
+
+
+def stretch(model: Model, start: datetime, end: datetime) -> list[str]:
+    """Keys of the periods that begin in [start, end)."""
+    return list(model.calendar.between(start, end))

@@ -1,0 +1,106 @@
+"""Tells a replay as it happens, and draws it at its end."""
+
+import time
+from types import TracebackType
+from typing import Any
+
+from mlops_assets.domain.timeline import PeriodRow, summary
+from mlops_assets.settings import Settings
+from mlops_assets.stores.files import write_atomically
+
+
+class Story:
+    """A progress line while a period is at work, and a paragraph for each that is done."""
+
+    def __init__(self, model: str, periods: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._model = model
+        self._console = Console(stderr=True)
+        self._rows: list[PeriodRow] = []
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total} periods"),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._progress.add_task(model, total=periods)
+        self._said = time.monotonic()
+
+    def __enter__(self) -> "Story":
+        """Show the progress line."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take the progress line away."""
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """What is being done now."""
+        self._progress.update(self._task, description=text)
+        if not self._console.is_terminal:
+            self._console.print(text, highlight=False)
+
+    def add(self, row: PeriodRow) -> None:
+        """A period is done."""
+        from rich.markup import escape
+
+        self._rows.append(row)
+        self._progress.advance(self._task)
+        drifted = ", ".join(row.flagged) or "none"
+        swap = (
+            "" if row.swap_seconds is None else f"  [green]swapped in {row.swap_seconds:.1f} s[/]"
+        )
+        failed = f"[red]{row.failed} failed[/]" if row.failed else "0 failed"
+        colour = {"retrain": "yellow", "rollback": "red", "alert": "magenta"}.get(
+            row.action, "cyan"
+        )
+        self._console.print(
+            f"[bold]{row.period}[/]  {row.requests} requests, {failed}  "
+            f"version {row.version}{swap}\n"
+            f"  loss {_number(row.loss_live)} (first version {_number(row.loss_first)})  "
+            f"drifted: {escape(drifted)}\n"
+            f"  [{colour}]{row.action}[/]: {escape(row.reason)}",
+            highlight=False,
+        )
+
+    def end(self, settings: Settings, seconds: float) -> dict[str, Any]:
+        """Draw the timeline, print the summary, and return it as data."""
+        from rich.table import Table
+
+        from mlops_assets.reports.timeline import timeline_html, timeline_png
+
+        folder = settings.reports / self._model
+        title = f"{self._model}: the loop, period by period"
+        links = {
+            f"drift report {row.period}": f"{row.period}/drift.html"
+            for row in self._rows
+            if (folder / row.period / "drift.html").exists()
+        }
+        write_atomically(folder / "timeline.png", timeline_png(self._rows, title))
+        page = timeline_html(self._rows, title, links).encode()
+        write_atomically(folder / "timeline.html", page)
+        result = summary(self._rows, self._model, seconds)
+        table = Table(title=f"{self._model}: {len(self._rows)} periods", show_header=False)
+        for name in ("requests", "failed_requests", "retrains", "releases"):
+            table.add_row(name.replace("_", " "), str(result[name]))
+        table.add_row("seconds", f"{seconds:.0f}")
+        table.add_row("timeline", str(folder / "timeline.html"))
+        table.add_row("drift reports", str(folder / "<period>" / "drift.html"))
+        table.add_row("open the UIs", f"MLOPS_HOME={settings.home} mlops up")
+        self._console.print(table)
+        return result
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
