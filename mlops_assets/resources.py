@@ -13,6 +13,7 @@ from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.registry import Registry
 from mlops_assets.stores.releases import Releases
+from mlops_assets.stores.tracking_store import prepare_tracking_store
 
 MODEL_TAG = "mlops/model"
 
@@ -50,7 +51,13 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def registry(self) -> Registry:
-        """The model registry."""
+        """The model registry, in a store that is made when it is first asked for."""
+        prefix = "sqlite:///"
+        if self.mlflow_uri.startswith(prefix):
+            path = Path(self.mlflow_uri.removeprefix(prefix))
+            if not path.exists():
+                artifacts = Path(self.mlflow_artifacts or path.parent / "artifacts")
+                prepare_tracking_store(self.mlflow_uri, artifacts, Path(self.locks_root))
         return Registry(self.mlflow_uri)
 
     @property

@@ -195,6 +195,11 @@ class Training(Part):
         default=None,
         description="What the candidates are compared by; log_loss, or mae for a regression.",
     )
+    quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(),
+        description="Regression: quantiles for which the pinball loss is reported too; a candidate "
+        "predicts one with params {loss: quantile, quantile: 0.9}.",
+    )
     search_rows: int = Field(
         default=20_000,
         ge=100,

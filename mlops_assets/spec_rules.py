@@ -195,6 +195,8 @@ def _training(spec: ModelSpec) -> Iterator[Problem]:
                 ("training", "candidates", place, "grid"),
                 "an empty grid tries nothing: remove it to try the params alone",
             )
+    if spec.training.quantiles and spec.task != "regression":
+        yield Problem(("training", "quantiles"), f"quantiles are for a regression, not {spec.task}")
     window = spec.training.window
     if window.last is not None and window.last < window.min:
         yield Problem(

@@ -12,7 +12,12 @@ import numpy as np
 
 from mlops_assets.domain import gates
 from mlops_assets.domain.contract import Contract
-from mlops_assets.domain.evaluation import calibration_error, metrics, row_losses
+from mlops_assets.domain.evaluation import (
+    calibration_error,
+    metrics,
+    pinball_losses,
+    row_losses,
+)
 from mlops_assets.domain.features import as_arrays
 from mlops_assets.domain.gates import GateResult, SliceRule
 from mlops_assets.domain.parity import ParityResult, compare
@@ -82,7 +87,7 @@ def make_challenger(
         searched.winner, contract, derived, refit_rows.frame, refit_rows.y, spec.training.seed
     )
     outputs = outputs_of(pipeline, holdout.frame, spec.task)
-    found = metrics(spec.task, holdout.y, outputs, classes)
+    found = _metrics(model, holdout, outputs)
     losses = row_losses(spec.task, holdout.y, outputs)
     champion, champion_losses = _champion_losses(model, stores, holdout)
     with tracking.scratch_folder() as scratch:
@@ -143,6 +148,12 @@ def make_challenger(
     )
 
 
+def _metrics(model: Model, rows: Rows, outputs: np.ndarray) -> dict[str, float]:
+    found = metrics(model.spec.task, rows.y, outputs, rows.classes)
+    quantiles = model.spec.training.quantiles
+    return found | (pinball_losses(rows.y, outputs, quantiles) if quantiles else {})
+
+
 def _search(
     model: Model,
     manifest: TrainingSet,
@@ -164,7 +175,7 @@ def _search(
         started = time.perf_counter()
         fitted = fit(trial, contract, derived, frame, y, spec.training.seed)
         outputs = outputs_of(fitted, validation.frame, spec.task)
-        scores = metrics(spec.task, validation.y, outputs, contract.classes)
+        scores = _metrics(model, validation, outputs)
         seconds = time.perf_counter() - started
         tracking.log_trial(trial, scores, seconds)
         tried.append((trial, scores))

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -147,6 +148,7 @@ def _provenance(context: dg.AssetExecutionContext) -> dict[str, str]:
             text=True,
             check=True,
             timeout=5,
+            cwd=Path(__file__).parent,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         # Installed from a wheel, or git is not there: the package's version has to do.

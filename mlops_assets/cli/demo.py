@@ -21,7 +21,7 @@ MARKER = ".demo"
 
 
 @click.command()
-@click.option("--weeks", default=8, show_default=True, type=click.IntRange(1, 24))
+@click.option("--weeks", default=6, show_default=True, type=click.IntRange(1, 24))
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Write the result here.")
 def demo(weeks: int, target: Path | None) -> None:
     """Watch the loop close on real flights: train, release, serve, watch, retrain, swap.

@@ -22,10 +22,11 @@ SPREAD_SECONDS = 90
 
 @dataclass
 class Sent:
-    """What became of a period's requests: counts, and answers per version."""
+    """What became of a period's requests: counts, and predictions per version."""
 
     requests: int = 0
     failed: int = 0
+    served: int = 0
     versions: dict[str, int] = field(default_factory=dict)
     first_error: str = ""
 
@@ -33,8 +34,10 @@ class Sent:
         """Count one answer."""
         self.requests += 1
         if status == 200:
-            version = str(json.loads(body)["version"])
-            self.versions[version] = self.versions.get(version, 0) + 1
+            answer = json.loads(body)
+            version, served = str(answer["version"]), len(answer["predictions"])
+            self.served += served
+            self.versions[version] = self.versions.get(version, 0) + served
             return
         self.failed += 1
         self.first_error = self.first_error or f"{status}: {body[:300].decode(errors='replace')}"
@@ -43,8 +46,8 @@ class Sent:
 class Loop(Protocol):
     """What a replay needs of the loop."""
 
-    def send(self, records: Sequence[Mapping[str, Any]]) -> Sent:
-        """Ask for a prediction per record."""
+    def send(self, requests: Sequence[Sequence[Mapping[str, Any]]]) -> Sent:
+        """Ask for the predictions of each request's records."""
         ...
 
     def settle(self, period: str | None) -> None:
@@ -99,13 +102,13 @@ class LocalLoop:
         self._service.close()
         self._instance.dispose()
 
-    def send(self, records: Sequence[Mapping[str, Any]]) -> Sent:
-        """Ask for a prediction per record; see Loop."""
+    def send(self, requests: Sequence[Sequence[Mapping[str, Any]]]) -> Sent:
+        """Ask for the predictions; see Loop."""
         self._refresh()
         sent = Sent()
         path = f"/v1/models/{self._model.name}/predict"
-        for record in records:
-            body = json.dumps({"records": [record]}).encode()
+        for records in requests:
+            body = json.dumps({"records": records}).encode()
             answer = self._service.handle("POST", path, {}, body)
             sent.add(answer.status, answer.body)
         return sent
@@ -208,14 +211,14 @@ class LiveLoop:
         """Let go of the instance."""
         self._instance.dispose()
 
-    def send(self, records: Sequence[Mapping[str, Any]]) -> Sent:
-        """Ask for a prediction per record, several at a time; see Loop.
+    def send(self, requests: Sequence[Sequence[Mapping[str, Any]]]) -> Sent:
+        """Ask for the predictions, several requests at a time; see Loop.
 
         While a training is at work the requests are spread over its time, as real traffic is:
         the new version then takes over in the middle of it.
         """
         sent = Sent()
-        bodies = [json.dumps({"records": [record]}).encode() for record in records]
+        bodies = [json.dumps({"records": records}).encode() for records in requests]
         path = f"/v1/models/{self._model.name}/predict"
         calm = max(1, len(bodies) // SPREAD_SECONDS)
         place = 0
@@ -285,7 +288,7 @@ class LiveLoop:
         return bool(self._instance.get_runs(self._dg.RunsFilter(tags=tags), limit=1))
 
     def _running(self, *jobs: str) -> str | None:
-        from mlops_assets.automation.sensors import IN_PROGRESS
+        from mlops_assets.automation.past_runs import IN_PROGRESS
 
         for job in jobs or ("train", "rollback"):
             name = f"{self._model.name}__{job}"

@@ -18,7 +18,7 @@ from mlops_assets.spec import Model
 from mlops_assets.stores import monitoring
 from mlops_assets.stores.bundles import load_scorer
 from mlops_assets.stores.clock import Clock
-from mlops_assets.stores.traffic import records
+from mlops_assets.stores.traffic import requests
 
 Say = Callable[[str], None]
 
@@ -40,7 +40,7 @@ def replay(
     loop.swapped(served)
     for period in periods:
         say(f"{period}: sending requests")
-        sent = loop.send(records(model, period))
+        sent = loop.send(requests(model, period))
         loop.finish()
         swap = None
         now = _champion(stores, model)
@@ -84,6 +84,7 @@ def _row(
         action=decision["action"],
         reason="; ".join(decision["reasons"]),
         swap_seconds=swap,
+        served=sent.served,
     )
 
 

@@ -17,7 +17,7 @@ class Story:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         self._model = model
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, soft_wrap=True)
         self._rows: list[PeriodRow] = []
         self._progress = Progress(
             SpinnerColumn(),
@@ -66,9 +66,9 @@ class Story:
             row.action, "cyan"
         )
         self._console.print(
-            f"[bold]{row.period}[/]  {row.requests} requests, {failed}  "
-            f"version {row.version}{swap}\n"
-            f"  loss {_number(row.loss_live)} (first version {_number(row.loss_first)})  "
+            f"[bold]{row.period}[/]  {row.served} predictions in {row.requests} requests, "
+            f"{failed}  version {row.version}{swap}\n"
+            f"  loss {live} (first version {first})  "
             f"drifted: {escape(drifted)}\n"
             f"  [{colour}]{row.action}[/]: {escape(row.reason)}",
             highlight=False,

@@ -82,6 +82,19 @@ def row_losses(task: Task, y: NDArray[Any], outputs: NDArray[Any]) -> Floats:
     return np.asarray(-np.log(np.clip(told, PROBABILITY_FLOOR, 1.0)), dtype=np.float64)
 
 
+def pinball_losses(
+    y: NDArray[Any], outputs: NDArray[Any], quantiles: Sequence[float]
+) -> dict[str, float]:
+    """Mean pinball loss per quantile, as `pinball_<quantile>`; outputs (n, 1).
+
+    Source: Koenker and Bassett, Regression Quantiles, Econometrica 46 (1978).
+    """
+    error = np.asarray(y, dtype=np.float64) - np.asarray(outputs, dtype=np.float64)[:, 0]
+    return {
+        f"pinball_{q:g}": float(np.mean(np.maximum(q * error, (q - 1) * error))) for q in quantiles
+    }
+
+
 def paired_interval(
     a: NDArray[Any], b: NDArray[Any], confidence: float, seed: int, resamples: int = 1000
 ) -> Interval:

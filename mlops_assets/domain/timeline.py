@@ -14,7 +14,8 @@ class PeriodRow:
     `loss_live` is the loss of the version that served and `loss_first` that of the very first
     version on the same rows (what would have happened without the loop); both are None while
     the labels are not known. `swap_seconds` is the time from the moved alias to the new version
-    answering, None where the version did not change.
+    answering, None where the version did not change; `served` counts the predictions, of which a
+    request may ask for several.
     """
 
     period: str
@@ -27,6 +28,7 @@ class PeriodRow:
     action: str
     reason: str
     swap_seconds: float | None
+    served: int = 0
 
 
 def released(rows: Sequence[PeriodRow]) -> dict[str, str]:

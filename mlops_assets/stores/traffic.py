@@ -8,6 +8,20 @@ import pandas as pd
 from mlops_assets.spec import Model
 from mlops_assets.stores import sources
 
+MOST_RECORDS = 50
+
+
+def requests(model: Model, period: str) -> list[list[dict[str, Any]]]:
+    """The period's records, those of the same moment asked for together."""
+    name = model.spec.event_time
+    found: list[list[dict[str, Any]]] = []
+    for record in records(model, period):
+        full = not found or len(found[-1]) >= MOST_RECORDS
+        if full or found[-1][0][name] != record[name]:
+            found.append([])
+        found[-1].append(record)
+    return found
+
 
 def records(model: Model, period: str) -> list[dict[str, Any]]:
     """One record per row of the period, in order of time: identity, time and inputs, no label.

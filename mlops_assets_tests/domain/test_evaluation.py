@@ -13,6 +13,7 @@ from mlops_assets.domain.evaluation import (
     calibration_error,
     metrics,
     paired_interval,
+    pinball_losses,
     row_losses,
 )
 from mlops_assets.spec import LOWER_IS_BETTER as SPEC_LOWER_IS_BETTER
@@ -194,3 +195,11 @@ def test_calibration_of_several_classes_is_that_of_the_predicted_class():
 
 def test_the_spec_and_the_gates_agree_on_which_metrics_are_losses():
     assert LOWER_IS_BETTER == SPEC_LOWER_IS_BETTER
+
+
+def test_the_pinball_loss_charges_an_underestimate_of_a_high_quantile_more():
+    y, outputs = np.array([10.0, 10.0]), np.array([[8.0], [12.0]])
+    found = pinball_losses(y, outputs, (0.5, 0.9))
+    assert found["pinball_0.5"] == pytest.approx(1.0)
+    assert found["pinball_0.9"] == pytest.approx((0.9 * 2 + 0.1 * 2) / 2)
+    assert pinball_losses(y, y.reshape(-1, 1) - 2, (0.9,))["pinball_0.9"] == pytest.approx(1.8)
