@@ -108,6 +108,17 @@ class Loop:
             )
         )
 
+    def materialize(
+        self, model: str, asset: str, tags: Mapping[str, str] | None = None
+    ) -> dg.ExecuteInProcessResult:
+        """Materialise one asset, as a person does in the UI."""
+        return self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey([model, asset])],
+            tags=dict(tags or {}),
+            raise_on_error=False,
+        )
+
     def history(self, model: str, now: str, first: str, last: str) -> "History":
         """Ingest a range and train the first version, with the clock at `now`."""
         self.at(now)

@@ -28,11 +28,12 @@ def add_scenarios(models: Path) -> None:
     period = {"every": "weekly", "start": "2013-05-06", "end": "2013-07-15"}
     short = shipped("flight_delay", period=period, training=SHORT_TRAINING)
     add_model(models, "flight_delay", short)
-    add_parcels(models, "parcels")
-    add_parcels(models, "watched")
+    add_parcels(models, "parcels", gates={"margin": 0.2})
+    add_parcels(models, "watched", gates={"margin": 0.2})
     # Data that is changed by the tests.
     add_parcels(models, "spoilt", days=4)
     add_parcels(models, "odd", days=6, validation={"min_rows": 101})
+    add_parcels(models, "stuck", days=8)
     # Releases that wait for a person, trainings that are killed.
     add_parcels(models, "by_hand", gates={"approval": "manual"})
     slow = {"window": {"min": 3}, "validation": 1, "holdout": 1, "candidates": SLOW_CANDIDATES}

@@ -7,21 +7,20 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.automation.jobs import job_name
+from mlops_assets.automation.past_runs import (
+    RANGE_END,
+    RANGE_START,
+    failed_periods,
+    handled,
+    in_flight,
+    materialized,
+)
 from mlops_assets.domain.dispatch import dispatch
-from mlops_assets.domain.due import Due, due
+from mlops_assets.domain.due import Due, Work, due
 from mlops_assets.domain.retraining import Decision
 from mlops_assets.resources import MODEL_TAG, Stores
 from mlops_assets.spec import Model
 
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
-IN_PROGRESS = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 REPORTS = ("drift_report", "performance_report", "retrain_decision")
 EVENTS_PER_TICK = 100
 
@@ -39,27 +38,46 @@ def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.Senso
     def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> Any:
         from mlops_assets.stores import sources
 
-        running = _in_flight(context, model, ("ingest", "close"))
+        running = in_flight(context.instance, model, ("ingest", "close"))
         if running:
             return dg.SkipReason(f"run {running} is at work on periods of {model.name}")
         now = stores.clock.now()
         spec = model.spec
+        failed, alone = failed_periods(context.instance, model)
         found = due(
             model.calendar,
             now,
             wait=spec.monitoring.wait,
-            ingested=_materialized(context, model, "features"),
-            closed=_materialized(context, model, "retrain_decision"),
+            ingested=materialized(context.instance, model, "features"),
+            closed=materialized(context.instance, model, "retrain_decision"),
             serving_since=_serving_since(model, stores),
             newest_row=sources.newest(
                 spec.source, model.folder, event_time=spec.event_time, until=now
             ),
+            failed=failed,
+            alone=alone,
         )
         if not found:
-            return dg.SkipReason(f"at {now:%Y-%m-%d %H:%M} no period of {model.name} wants work")
+            return dg.SkipReason(
+                f"at {now:%Y-%m-%d %H:%M} no period of {model.name} wants work"
+                + _left_to_people(context, model, failed)
+            )
         return _request(model, found[0])
 
     return sensor
+
+
+def _left_to_people(
+    context: dg.SensorEvaluationContext, model: Model, failed: Mapping[Work, set[str]]
+) -> str:
+    waiting = failed["ingest"] - materialized(context.instance, model, "features")
+    waiting |= failed["close"] - materialized(context.instance, model, "retrain_decision")
+    if not waiting:
+        return ""
+    return (
+        f"; the run of {', '.join(sorted(waiting))} failed: correct the cause, then materialise "
+        "what is missing"
+    )
 
 
 def _request(model: Model, work: Due) -> dg.RunRequest:
@@ -92,7 +110,7 @@ def retrain(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDef
     def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> Any:
         from mlops_assets.stores.registry import CHALLENGER, CHAMPION
 
-        running = _in_flight(context, model, ("train", "rollback"))
+        running = in_flight(context.instance, model, ("train", "rollback"))
         champion = stores.registry.alias(model.name, CHAMPION)
         if champion is None:
             if stores.registry.alias(model.name, CHALLENGER) is not None:
@@ -111,10 +129,11 @@ def _first_training(
 ) -> Any:
     if running:
         return dg.SkipReason(f"run {running} is training the first version of {model.name}")
-    if _in_flight(context, model, ("ingest", "close")):
+    if in_flight(context.instance, model, ("ingest", "close")):
         return dg.SkipReason(f"{model.name}: history is still being ingested")
-    ready = _materialized(context, model, "features")
-    waiting = [p for p in model.calendar.closed(stores.clock.now()) if p not in ready]
+    ready = materialized(context.instance, model, "features")
+    done = ready | failed_periods(context.instance, model)[0]["ingest"]
+    waiting = [p for p in model.calendar.closed(stores.clock.now()) if p not in done]
     training = model.spec.training
     needed = training.window.min + training.validation + training.holdout
     if len(ready) < needed or (waiting and _source_has(model, stores, waiting[0])):
@@ -171,7 +190,7 @@ def _act_on_decisions(
             champion=champion,
             newest_decided_period=newest,
             in_flight=running,
-            handled=_handled(context, decision.id),
+            handled=handled(context.instance, decision.id),
         )
         if outcome.action == "wait":
             # The cursor stays before this event, so the next tick judges it again.
@@ -232,26 +251,6 @@ def _events(context: Any, model: Model, after: int) -> list[tuple[int, Any]]:
 def _text(materialization: Any, name: str) -> str:
     value = materialization.metadata.get(name)
     return "" if value is None else str(value.value)
-
-
-def _handled(context: Any, decision: str) -> frozenset[str]:
-    found = context.instance.get_runs(dg.RunsFilter(tags={"mlops/decision": decision}), limit=1)
-    return frozenset({decision}) if found else frozenset()
-
-
-def _in_flight(context: Any, model: Model, jobs: tuple[str, ...]) -> str | None:
-    for job in jobs:
-        found = context.instance.get_runs(
-            dg.RunsFilter(job_name=job_name(model, job), statuses=IN_PROGRESS), limit=1
-        )
-        if found:
-            return str(found[0].run_id[:8])
-    return None
-
-
-def _materialized(context: Any, model: Model, asset: str) -> set[str]:
-    key = dg.AssetKey([model.name, asset])
-    return set(context.instance.get_materialized_partitions(key))
 
 
 def _serving_since(model: Model, stores: Stores) -> datetime | None:

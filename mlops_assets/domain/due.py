@@ -1,6 +1,6 @@
 """Which periods want work now: newly over, or old enough for their labels to be judged."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -34,8 +34,14 @@ def due(
     closed: Collection[str],
     serving_since: datetime | None,
     newest_row: datetime | None,
+    failed: Mapping[Work, Collection[str]] | None = None,
+    alone: Collection[str] = (),
 ) -> tuple[Due, ...]:
     """What to do at `now`, oldest first.
+
+    A period in `failed` was worked on by a run of its own, which failed: it waits for a person and
+    holds up no other. Periods in `alone` are ingested one by one, because a run over several of
+    them failed.
 
     Periods that begin after the source's `newest_row` wait for their data.
 
@@ -43,6 +49,7 @@ def due(
     version was serving is closed (labels, reports, decision) once `wait` has passed since its
     end; closing ingests too, so a period that is due for both is closed only.
     """
+    given_up = failed or {}
     over = [
         period
         for period in calendar.closed(now)
@@ -55,11 +62,18 @@ def due(
         and calendar.bounds(period).end > serving_since
         and calendar.bounds(period).end + wait <= now
         and period not in closed
+        and period not in given_up.get("close", ())
     ]
-    missing = [period for period in over if period not in ingested and period not in to_close]
+    missing = [
+        period
+        for period in over
+        if period not in ingested
+        and period not in to_close
+        and period not in given_up.get("ingest", ())
+    ]
     found = [
         Due("ingest", part[0], part[-1], f"{len(part)} period(s) are over and not ingested")
-        for part in _runs(over, missing)
+        for part in _runs(over, missing, alone)
     ]
     for period in to_close:
         age = f"{period} ended {calendar.bounds(period).end:%Y-%m-%d %H:%M}, labels have matured"
@@ -67,16 +81,16 @@ def due(
     return tuple(found)
 
 
-def _runs(order: Sequence[str], wanted: Collection[str]) -> list[list[str]]:
-    """Cut `wanted` into stretches that follow each other in `order`."""
+def _runs(order: Sequence[str], wanted: Collection[str], alone: Collection[str]) -> list[list[str]]:
+    """Cut `wanted` into stretches that follow each other in `order`; each of `alone` is one."""
     stretches: list[list[str]] = []
     previous: int | None = None
     for place, period in enumerate(order):
         if period not in wanted:
             continue
-        if previous is not None and place == previous + 1:
+        if previous is not None and place == previous + 1 and period not in alone:
             stretches[-1].append(period)
         else:
             stretches.append([period])
-        previous = place
+        previous = None if period in alone else place
     return stretches
