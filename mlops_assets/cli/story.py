@@ -58,6 +58,7 @@ class Story:
         self._rows.append(row)
         self._progress.advance(self._task)
         drifted = ", ".join(row.flagged) or "none"
+        live, first = _number(row.loss_live), _number(row.loss_first)
         swap = (
             "" if row.swap_seconds is None else f"  [green]swapped in {row.swap_seconds:.1f} s[/]"
         )
