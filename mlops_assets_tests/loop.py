@@ -128,20 +128,25 @@ class Loop:
         assert train.success, errors(train)
         return History(model, first, last, ingest, train)
 
-    def tick(self, sensor: str, cursor: str | None = None) -> Any:
+    def tick(
+        self, sensor: str, cursor: str | None = None, definitions: dg.Definitions | None = None
+    ) -> Any:
         """Evaluate a sensor as the daemon does."""
+        found = definitions or self.definitions
         context = dg.build_sensor_context(
             instance=self.instance,
             cursor=cursor,
-            definitions=self.definitions,
+            definitions=found,
             resources={"stores": self.stores},
         )
-        return self.definitions.resolve_sensor_def(sensor).evaluate_tick(context)
+        return found.resolve_sensor_def(sensor).evaluate_tick(context)
 
-    def follow(self, request: Any) -> dg.ExecuteInProcessResult:
+    def follow(
+        self, request: Any, definitions: dg.Definitions | None = None
+    ) -> dg.ExecuteInProcessResult:
         """Run what a sensor asked for."""
         periods = (request.partition_key,) if request.partition_key else ()
-        return self.run(request.job_name, *periods, tags=request.tags)
+        return self.run(request.job_name, *periods, tags=request.tags, definitions=definitions)
 
     def data_version(self, model: str, asset: str, period: str) -> str:
         """The data version of a period's newest materialisation."""
