@@ -122,6 +122,9 @@ def ray_environment(place: Place, replicas: int) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": DRAIN_SECONDS,
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": DRAIN_SECONDS,
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # On a busy machine the proxy takes longer than the 5 s after which Ray would kill it.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": "60",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": ports[2],
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": ports[3],
         **_port_ranges(replicas),

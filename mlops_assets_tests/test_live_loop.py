@@ -1,0 +1,107 @@
+"""The loop once end to end: real Dagster daemon, real Ray Serve, HTTP, SIGTERM, nothing left."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from mlops_assets_tests.loop import add_parcels, environment
+
+pytestmark = pytest.mark.loop
+START = datetime(2026, 1, 9, tzinfo=UTC)
+END = datetime(2026, 1, 17, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory):
+    """Eight days of parcels against real servers; near ones take the longest from the twelfth."""
+    from mlops_assets.cli.home import prepare_home
+    from mlops_assets.cli.loops import LiveLoop
+    from mlops_assets.cli.replaying import replay, stretch
+    from mlops_assets.cli.services import standard_services
+    from mlops_assets.cli.specs import load_model
+    from mlops_assets.cli.supervisor import Supervisor
+    from mlops_assets.resources import Stores
+    from mlops_assets.settings import Settings
+    from mlops_assets.stores.clock import Clock
+
+    root = tmp_path_factory.mktemp("live")
+    add_parcels(
+        root / "models", "parcels", days=18, retraining={"cooldown": 1, "rollback_periods": 0}
+    )
+    settings = Settings(
+        home=root / "home",
+        models_dir=root / "models",
+        sensor_seconds=1,
+        tracking_uri="",
+        lake_uri="",
+    )
+    prepare_home(settings)
+    Clock(settings.clock_file).set(START)
+    model = load_model(settings, "parcels")
+    services = standard_services(settings, ("dagster", "serve"))
+    before = {process.pid for process in psutil.process_iter()}
+    with environment(**dict(os.environ)), Supervisor(settings, services) as running:
+        loop = LiveLoop(settings, model, running.urls["serve"], running.raise_if_failed)
+        with loop:
+            periods = stretch(model, START, END)
+            rows = list(replay(settings, model, loop, periods, lambda text: None))
+    left = [
+        process
+        for process in psutil.process_iter(["pid", "cmdline"])
+        if process.pid not in before and str(root) in " ".join(process.info["cmdline"] or [])
+    ]
+    return rows, Stores.of(settings), model, left
+
+
+def test_no_request_fails_while_a_version_is_trained_released_and_swapped(lived):
+    rows, _, _, _ = lived
+    assert sum(row.requests for row in rows) > 100
+    assert [row.failed for row in rows] == [0] * len(rows)
+    assert any(row.action == "retrain" for row in rows)
+    assert any(row.action == "nothing" for row in rows)
+    assert any(row.swap_seconds is not None for row in rows)
+    assert int(rows[-1].version) > 1
+
+
+def test_the_release_after_the_change_beats_the_first_version(lived):
+    last = lived[0][-1]
+    assert last.loss_live < last.loss_first
+
+
+def test_every_answer_is_in_the_lake_exactly_once(lived):
+    rows, stores, model, _ = lived
+    kept = stores.lake.read(model.name, "predictions").to_pandas()
+    assert len(kept) == sum(row.served for row in rows)
+    assert kept["prediction_id"].is_unique
+
+
+def test_what_was_answered_over_http_is_what_the_fitted_pipeline_says(lived):
+    from mlops_assets.domain.contract import Contract
+    from mlops_assets.domain.features import as_arrays, model_frame
+    from mlops_assets.stores.bundles import SkopsScorer
+    from mlops_assets.stores.prediction_log import output_columns
+
+    _, stores, model, _ = lived
+    kept = stores.lake.read(model.name, "predictions").to_pandas()
+    for version, served in kept.groupby("version"):
+        bundle: Path = stores.registry.cached_bundle(model.name, str(version), stores.bundles)
+        contract = Contract.from_json((bundle / "contract.json").read_bytes())
+        # The features as they are in the lake, not as they were sent: both must mean the same.
+        features = stores.lake.read(model.name, "features").to_pandas()
+        both = served[["entity", "event_time", *output_columns(contract)]].merge(
+            features, on=["entity", "event_time"]
+        )
+        assert len(both) == len(served)
+        frame = model_frame(both, contract.columns)
+        expected = SkopsScorer(contract, bundle / "model.skops").score(as_arrays(frame))
+        difference = np.abs(expected - both[output_columns(contract)].to_numpy()).max(axis=1)
+        assert (difference <= 1e-5).mean() >= 0.999
+        assert difference.max() <= 0.01
+
+
+def test_nothing_is_left_behind(lived):
+    assert lived[3] == []
