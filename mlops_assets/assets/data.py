@@ -24,7 +24,7 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
             model,
             "raw_data",
             group="data",
-            kinds={"delta", model.spec.source.kind},
+            kinds={"deltalake", model.spec.source.kind},
             per_period=True,
         ),
         description="The source's rows of a period, as they were; written once per content.",
@@ -110,7 +110,7 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
 
     @dg.asset(
         **options(
-            model, "validated_data", group="data", kinds={"delta", "pandera"}, per_period=True
+            model, "validated_data", group="data", kinds={"deltalake", "pandera"}, per_period=True
         ),
         description="Rows that satisfy the contract; the others are in the table `rejected`, "
         "each with every reason. A period with too many bad rows is not written: its last good "
@@ -178,7 +178,7 @@ def features(model: Model) -> dg.AssetsDefinition:
     """The asset of model-ready rows."""
 
     @dg.asset(
-        **options(model, "features", group="data", kinds={"delta", "pandas"}, per_period=True),
+        **options(model, "features", group="data", kinds={"deltalake", "pandas"}, per_period=True),
         description="Model-ready columns in the same normal form that serving builds from a "
         "request, the derived columns as people read them, and the label with the time at which "
         "it became known.",

@@ -14,7 +14,7 @@ def predictions(model: Model) -> dg.AssetsDefinition:
     """The asset of the served predictions."""
 
     @dg.asset(
-        **options(model, "predictions", group="monitoring", kinds={"delta"}, per_period=True),
+        **options(model, "predictions", group="monitoring", kinds={"deltalake"}, per_period=True),
         description="What was predicted for events of a period: the prediction log, each record "
         "exactly once.",
     )
@@ -45,7 +45,7 @@ def ground_truth(model: Model) -> dg.AssetsDefinition:
     """The asset of the labels."""
 
     @dg.asset(
-        **options(model, "ground_truth", group="monitoring", kinds={"delta"}, per_period=True),
+        **options(model, "ground_truth", group="monitoring", kinds={"deltalake"}, per_period=True),
         description="Labels that are known by now. A late label restates its period, and the "
         "restatement is told.",
         deps=[key(model, "raw_data")],

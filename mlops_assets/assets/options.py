@@ -23,7 +23,7 @@ def partitions(calendar: Calendar) -> dg.TimeWindowPartitionsDefinition:
 def options(
     model: Model, name: str, *, group: str, kinds: set[str], per_period: bool
 ) -> dict[str, Any]:
-    """Arguments of `dg.asset`: key, group, owner, kinds, partitions, code version."""
+    """Arguments of `dg.asset`: key, group, owner, kinds, purpose, partitions, code version."""
     found: dict[str, Any] = {
         "name": name,
         "key_prefix": [model.name],
@@ -31,6 +31,7 @@ def options(
         "owners": [model.spec.owner],
         "kinds": kinds,
         "tags": {"mlops/model": model.name},
+        "metadata": {"model": model.spec.description or model.name},
         "code_version": model.spec.content_hash()[:12],
     }
     if per_period:

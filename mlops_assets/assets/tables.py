@@ -102,7 +102,7 @@ def records_table(rows: list[dict[str, Any]]) -> Any:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _schema(**columns: str) -> dg.TableSchema:

@@ -1,7 +1,7 @@
 """From features to a judged challenger: training_set, challenger."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import dagster as dg
 
 from mlops_assets.assets.options import key, options
 from mlops_assets.resources import Stores
-from mlops_assets.spec import Model
+from mlops_assets.spec import LOWER_IS_BETTER, Model
 
 GATES = {
     "minimum_quality": "Metrics on the holdout reach their limits.",
@@ -26,7 +26,7 @@ def training_set(model: Model) -> dg.AssetsDefinition:
     """The asset of the frozen manifest."""
 
     @dg.asset(
-        **options(model, "training_set", group="training", kinds={"delta"}, per_period=False),
+        **options(model, "training_set", group="training", kinds={"deltalake"}, per_period=False),
         description="A frozen manifest of what is trained on: periods, row counts, content "
         "hashes, and a split by time. Only rows whose label was known count.",
         deps=[dg.AssetDep(key(model, "features"), partition_mapping=dg.AllPartitionMapping())],
@@ -110,9 +110,7 @@ def challenger(model: Model) -> dg.AssetsDefinition:
                         for gate in made.gates
                     ]
                 ),
-                "trials": records_table(
-                    [{"trial": trial.name, **scores} for trial, scores in made.searched.trials]
-                ),
+                "trials": _trials_table(model, made.searched.trials),
                 **{
                     picture: dg.MetadataValue.md(markdown_image(png, picture))
                     for picture, png in made.pictures.items()
@@ -129,6 +127,28 @@ def challenger(model: Model) -> dg.AssetsDefinition:
             )
 
     return _challenger
+
+
+def _trials_table(model: Model, trials: Iterable[tuple[Any, Mapping[str, float]]]) -> Any:
+    """The trials, best first. The page is too narrow for a column per metric."""
+    from mlops_assets.assets.tables import records_table
+
+    metric = model.spec.primary_metric
+    ordered = sorted(
+        trials, key=lambda trial: trial[1][metric], reverse=metric not in LOWER_IS_BETTER
+    )
+    return records_table(
+        [
+            {
+                "trial": trial.name,
+                metric: scores[metric],
+                "other metrics": ", ".join(
+                    f"{name} {score:.4g}" for name, score in scores.items() if name != metric
+                ),
+            }
+            for trial, scores in ordered
+        ]
+    )
 
 
 def _frozen_set(context: dg.AssetExecutionContext, model: Model) -> str:

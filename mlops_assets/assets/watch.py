@@ -83,15 +83,17 @@ def report_drift(model: Model, stores: Stores, period: str) -> Reported:
             "flagged_columns": list(report.flagged),
             "reason": report.reason[:2000],
             "report": dg.MetadataValue.path(str(page)),
-            "tests": records_table([_test(test) for test in report.columns]),
+            "tests": _tests_table(report),
             "drift": dg.MetadataValue.md(plots.markdown_image(plots.png(figure), "drift")),
         },
     )
 
 
-def _test(test: Any) -> dict[str, Any]:
-    names = ("column", "test", "statistic", "p_value", "threshold", "effect", "flagged")
-    return {name: getattr(test, name) for name in names}
+def _tests_table(report: DriftReport) -> Any:
+    """Flagged tests first, then by effect; what matters most is left, where no one scrolls."""
+    names = ("column", "flagged", "effect", "p_value", "test", "statistic", "threshold")
+    ordered = sorted(report.columns, key=lambda test: (not test.flagged, -test.effect))
+    return records_table([{name: getattr(test, name) for name in names} for test in ordered])
 
 
 def report_performance(model: Model, stores: Stores, period: str) -> Reported:
