@@ -19,7 +19,7 @@ END = datetime(2026, 1, 17, tzinfo=UTC)
 def lived(tmp_path_factory: pytest.TempPathFactory):
     """Eight days of parcels against real servers; near ones take the longest from the twelfth."""
     from mlops_assets.cli.home import prepare_home
-    from mlops_assets.cli.loops import LiveLoop
+    from mlops_assets.cli.live_loop import LiveLoop
     from mlops_assets.cli.replaying import replay, stretch
     from mlops_assets.cli.services import standard_services
     from mlops_assets.cli.specs import load_model

@@ -1,7 +1,5 @@
 """What the challenger asset does, step by step: search, refit, judge, bundle, register."""
 
-import json
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -10,32 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from mlops_assets.domain import gates
+from mlops_assets.assets.judgement import (
+    EVIDENCE,
+    champion_losses,
+    judge,
+    latency_of,
+    seal_bundle,
+)
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.evaluation import (
-    calibration_error,
     metrics,
     pinball_losses,
     row_losses,
 )
-from mlops_assets.domain.features import as_arrays
-from mlops_assets.domain.gates import GateResult, SliceRule
-from mlops_assets.domain.parity import ParityResult, compare
+from mlops_assets.domain.gates import GateResult
 from mlops_assets.domain.performance import LossReference
-from mlops_assets.domain.profile import build
 from mlops_assets.domain.splits import TrainingSet
 from mlops_assets.domain.training import Trial, draw_evenly, fit, outputs_of, trials
 from mlops_assets.reports import plots
 from mlops_assets.resources import Stores
 from mlops_assets.spec import LOWER_IS_BETTER, Model
 from mlops_assets.stores import tracking, training_rows
-from mlops_assets.stores.bundles import load_scorer, write_manifest
-from mlops_assets.stores.onnx_export import to_onnx
-from mlops_assets.stores.registry import CHAMPION, GATES_TAG
+from mlops_assets.stores.registry import GATES_TAG
 from mlops_assets.stores.training_rows import Rows
-
-EVIDENCE = "evidence.json"
-LATENCY_ROUNDS = 50
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def make_challenger(
     outputs = outputs_of(pipeline, holdout.frame, spec.task)
     found = _metrics(model, holdout, outputs)
     losses = row_losses(spec.task, holdout.y, outputs)
-    champion, champion_losses = _champion_losses(model, stores, holdout)
+    champion, theirs = champion_losses(model, stores, holdout)
     with tracking.scratch_folder() as scratch:
         bundle = Path(scratch)
         evidence = {
@@ -100,18 +95,16 @@ def make_challenger(
             "as_of": manifest.as_of,
             "trial": asdict(searched.winner),
         }
-        runtime, parity = _write_bundle(
-            bundle, model, contract, pipeline, holdout, outputs, evidence
-        )
-        verdicts = _judge(
+        runtime, parity = seal_bundle(bundle, model, contract, pipeline, holdout, outputs, evidence)
+        verdicts = judge(
             model,
             holdout,
             outputs,
             losses,
             found,
-            champion_losses,
+            theirs,
             parity,
-            _latency(bundle, holdout),
+            latency_of(bundle, holdout),
         )
         figures = _figures(model, holdout, outputs, classes)
         _log(model, manifest, searched.winner, refit_rows, found, verdicts, evidence, figures, tags)
@@ -186,105 +179,6 @@ def _search(
     name = tracking.best_trial(spec.primary_metric, lower_is_better=lower)
     winner = next(trial for trial in todo if trial.name == name)
     return Searched(winner, tuple(tried))
-
-
-def _champion_losses(model: Model, stores: Stores, holdout: Rows) -> tuple[str, np.ndarray | None]:
-    """Version and row losses of the champion on the challenger's own holdout."""
-    champion = stores.registry.alias(model.name, CHAMPION)
-    if champion is None:
-        return "", None
-    folder = stores.registry.cached_bundle(model.name, champion.version, stores.bundles)
-    scorer = load_scorer(folder)
-    if scorer.contract.classes != holdout.classes or set(scorer.contract.columns) != set(
-        model.spec.contract(model.name, ()).columns
-    ):
-        # Another contract cannot be compared row by row; the challenger stands alone.
-        return champion.version, None
-    outputs = scorer.score(as_arrays(holdout.frame))
-    return champion.version, row_losses(model.spec.task, holdout.y, outputs)
-
-
-def _write_bundle(
-    folder: Path,
-    model: Model,
-    contract: Contract,
-    pipeline: Any,
-    holdout: Rows,
-    outputs: np.ndarray,
-    evidence: Mapping[str, Any],
-) -> tuple[str, ParityResult]:
-    """Fill and seal the folder; ONNX if the graph follows the pipeline, else skops."""
-    limits = model.spec.gates.parity
-    profile = build(as_arrays(holdout.frame), contract.columns, outputs, contract.classes)
-    tracking.write_bundle(
-        folder,
-        files={
-            "contract.json": contract.to_json(),
-            "reference.json": profile.to_json(),
-            EVIDENCE: json.dumps(evidence, sort_keys=True).encode(),
-        },
-        pipeline=pipeline,
-    )
-    refused = ""
-    try:
-        (folder / "model.onnx").write_bytes(to_onnx(pipeline, contract))
-        write_manifest(folder, "onnx", {})
-        parity = _parity(folder, holdout, outputs, limits)
-        if parity.holds:
-            write_manifest(folder, "onnx", asdict(parity))
-            return "onnx", parity
-        refused = parity.reason
-    except (RuntimeError, NotImplementedError, ValueError) as error:
-        refused = f"the pipeline does not convert: {error}"
-    (folder / "model.onnx").unlink(missing_ok=True)
-    (folder / "manifest.json").unlink(missing_ok=True)
-    write_manifest(folder, "skops", {"onnx": refused[:500]})
-    parity = _parity(folder, holdout, outputs, limits)
-    write_manifest(folder, "skops", {**asdict(parity), "onnx": refused[:500]})
-    return "skops", parity
-
-
-def _parity(folder: Path, holdout: Rows, outputs: np.ndarray, limits: Any) -> ParityResult:
-    served = load_scorer(folder).score(as_arrays(holdout.frame))
-    return compare(outputs, served, limits.tolerance, limits.share, limits.max_difference)
-
-
-def _latency(folder: Path, holdout: Rows) -> float:
-    """Median milliseconds of a one-row prediction through the loaded bundle."""
-    scorer = load_scorer(folder)
-    times = []
-    for place in range(LATENCY_ROUNDS):
-        row = as_arrays(holdout.frame.iloc[[place % len(holdout)]])
-        started = time.perf_counter()
-        scorer.score(row)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times) * 1000
-
-
-def _judge(
-    model: Model,
-    holdout: Rows,
-    outputs: np.ndarray,
-    losses: np.ndarray,
-    found: Mapping[str, float],
-    champion_losses: np.ndarray | None,
-    parity: ParityResult,
-    latency_ms: float,
-) -> tuple[GateResult, ...]:
-    rules, task = model.spec.gates, model.spec.task
-    slices = [SliceRule(s.column, s.min_rows, s.max_loss_ratio) for s in rules.slices]
-    values = {rule.column: holdout.frame[rule.column].to_numpy() for rule in slices}
-    seed = model.spec.training.seed
-    error = None if task == "regression" else calibration_error(holdout.y, outputs)
-    return (
-        gates.minimum_quality(found, {str(name): limit for name, limit in rules.minimum.items()}),
-        gates.not_worse_than_champion(
-            losses, champion_losses, rules.margin, rules.confidence, seed
-        ),
-        gates.slices_hold(values, losses, champion_losses, slices, rules.confidence, seed),
-        gates.calibrated(error, rules.max_calibration_error),
-        gates.serves_as_trained(parity, latency_ms, rules.latency_ms),
-    )
 
 
 def _figures(

@@ -30,7 +30,7 @@ def demo(weeks: int, target: Path | None) -> None:
     lets labels arrive when flights land, and only watches: reports, decisions, trainings and
     releases are the daemon's own work. Stops all that it started.
     """
-    from mlops_assets.cli.loops import LiveLoop
+    from mlops_assets.cli.live_loop import LiveLoop
     from mlops_assets.cli.replaying import replay, stretch
     from mlops_assets.cli.specs import load_model
     from mlops_assets.cli.story import Story

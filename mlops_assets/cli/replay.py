@@ -26,7 +26,8 @@ def replay(model: str, start: datetime, end: datetime, live: bool, target: Path 
     In this process by default, with the same definitions and serving code, and no server. The
     clock stays where the replay ended; `mlops clock --system` resets it.
     """
-    from mlops_assets.cli.loops import LiveLoop, LocalLoop
+    from mlops_assets.cli.live_loop import LiveLoop
+    from mlops_assets.cli.local_loop import LocalLoop
     from mlops_assets.cli.replaying import replay as run
     from mlops_assets.cli.replaying import stretch
     from mlops_assets.cli.specs import load_model

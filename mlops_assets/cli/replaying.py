@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_assets.cli.loops import LiveLoop, LocalLoop
+from mlops_assets.cli.loops import Loop, Sent
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import ServiceError
 from mlops_assets.domain.evaluation import row_losses
@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 
 def replay(
-    settings: Settings, model: Model, loop: LocalLoop | LiveLoop, periods: list[str], say: Say
+    settings: Settings, model: Model, loop: Loop, periods: list[str], say: Say
 ) -> Iterator[PeriodRow]:
     """Yield what happened in each period, once the loop has come to rest on it.
 
@@ -66,7 +66,7 @@ def _row(
     stores: Stores,
     model: Model,
     period: str,
-    sent: Any,
+    sent: Sent,
     decision: dict[str, Any],
     swap: float | None,
 ) -> PeriodRow:

@@ -1,0 +1,129 @@
+"""What a challenger is judged by: its sealed bundle, the champion's losses, and the gates."""
+
+import json
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlops_assets.domain import gates
+from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.evaluation import calibration_error, row_losses
+from mlops_assets.domain.features import as_arrays
+from mlops_assets.domain.gates import GateResult, SliceRule
+from mlops_assets.domain.parity import ParityResult, compare
+from mlops_assets.domain.profile import build
+from mlops_assets.resources import Stores
+from mlops_assets.spec import Model
+from mlops_assets.stores import tracking
+from mlops_assets.stores.bundles import load_scorer, write_manifest
+from mlops_assets.stores.onnx_export import to_onnx
+from mlops_assets.stores.registry import CHAMPION
+from mlops_assets.stores.training_rows import Rows
+
+EVIDENCE = "evidence.json"
+LATENCY_ROUNDS = 50
+
+
+def champion_losses(model: Model, stores: Stores, holdout: Rows) -> tuple[str, np.ndarray | None]:
+    """Version and row losses of the champion on the challenger's own holdout."""
+    champion = stores.registry.alias(model.name, CHAMPION)
+    if champion is None:
+        return "", None
+    folder = stores.registry.cached_bundle(model.name, champion.version, stores.bundles)
+    scorer = load_scorer(folder)
+    if scorer.contract.classes != holdout.classes or set(scorer.contract.columns) != set(
+        model.spec.contract(model.name, ()).columns
+    ):
+        # Another contract cannot be compared row by row; the challenger stands alone.
+        return champion.version, None
+    outputs = scorer.score(as_arrays(holdout.frame))
+    return champion.version, row_losses(model.spec.task, holdout.y, outputs)
+
+
+def seal_bundle(
+    folder: Path,
+    model: Model,
+    contract: Contract,
+    pipeline: Any,
+    holdout: Rows,
+    outputs: np.ndarray,
+    evidence: Mapping[str, Any],
+) -> tuple[str, ParityResult]:
+    """Fill and seal the folder; ONNX if the graph follows the pipeline, else skops."""
+    limits = model.spec.gates.parity
+    profile = build(as_arrays(holdout.frame), contract.columns, outputs, contract.classes)
+    tracking.write_bundle(
+        folder,
+        files={
+            "contract.json": contract.to_json(),
+            "reference.json": profile.to_json(),
+            EVIDENCE: json.dumps(evidence, sort_keys=True).encode(),
+        },
+        pipeline=pipeline,
+    )
+    refused = ""
+    try:
+        (folder / "model.onnx").write_bytes(to_onnx(pipeline, contract))
+        write_manifest(folder, "onnx", {})
+        parity = _parity(folder, holdout, outputs, limits)
+        if parity.holds:
+            write_manifest(folder, "onnx", asdict(parity))
+            return "onnx", parity
+        refused = parity.reason
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        refused = f"the pipeline does not convert: {error}"
+    (folder / "model.onnx").unlink(missing_ok=True)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    write_manifest(folder, "skops", {"onnx": refused[:500]})
+    parity = _parity(folder, holdout, outputs, limits)
+    write_manifest(folder, "skops", {**asdict(parity), "onnx": refused[:500]})
+    return "skops", parity
+
+
+def _parity(folder: Path, holdout: Rows, outputs: np.ndarray, limits: Any) -> ParityResult:
+    served = load_scorer(folder).score(as_arrays(holdout.frame))
+    return compare(outputs, served, limits.tolerance, limits.share, limits.max_difference)
+
+
+def latency_of(folder: Path, holdout: Rows) -> float:
+    """Median milliseconds of a one-row prediction through the loaded bundle."""
+    scorer = load_scorer(folder)
+    times = []
+    for place in range(LATENCY_ROUNDS):
+        row = as_arrays(holdout.frame.iloc[[place % len(holdout)]])
+        started = time.perf_counter()
+        scorer.score(row)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times) * 1000
+
+
+def judge(
+    model: Model,
+    holdout: Rows,
+    outputs: np.ndarray,
+    losses: np.ndarray,
+    found: Mapping[str, float],
+    champion_losses: np.ndarray | None,
+    parity: ParityResult,
+    latency_ms: float,
+) -> tuple[GateResult, ...]:
+    """The verdicts of all gates, in the order of the asset's checks."""
+    rules, task = model.spec.gates, model.spec.task
+    slices = [SliceRule(s.column, s.min_rows, s.max_loss_ratio) for s in rules.slices]
+    values = {rule.column: holdout.frame[rule.column].to_numpy() for rule in slices}
+    seed = model.spec.training.seed
+    error = None if task == "regression" else calibration_error(holdout.y, outputs)
+    return (
+        gates.minimum_quality(found, {str(name): limit for name, limit in rules.minimum.items()}),
+        gates.not_worse_than_champion(
+            losses, champion_losses, rules.margin, rules.confidence, seed
+        ),
+        gates.slices_hold(values, losses, champion_losses, slices, rules.confidence, seed),
+        gates.calibrated(error, rules.max_calibration_error),
+        gates.serves_as_trained(parity, latency_ms, rules.latency_ms),
+    )

@@ -1,0 +1,149 @@
+"""The loop as `mlops up` runs it: HTTP requests, the real daemon and its sensors."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.automation.past_runs import IN_PROGRESS
+from mlops_assets.cli.client import HttpClient
+from mlops_assets.cli.loops import Sent
+from mlops_assets.domain.errors import ServiceError
+from mlops_assets.resources import Stores
+from mlops_assets.settings import Settings
+from mlops_assets.spec import Model
+from mlops_assets.stores.monitoring import kept
+
+SETTLE_SECONDS = 600.0
+# Over how long a period's requests are spread while a training is at work.
+SPREAD_SECONDS = 90
+
+
+class LiveLoop:
+    """A running `mlops up`: HTTP requests, the real daemon and its sensors."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: Model,
+        url: str,
+        watch: Callable[[], None] = lambda: None,
+        workers: int = 8,
+    ) -> None:
+        self._model = model
+        self._stores = Stores.of(settings)
+        self._instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
+        self._client = HttpClient(url, settings.serve_token, workers)
+        # Raises when what the loop runs on is gone.
+        self._watch = watch
+
+    def __enter__(self) -> "LiveLoop":
+        """Nothing to start."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let go of the instance."""
+        self._instance.dispose()
+
+    def send(self, requests: Sequence[Sequence[Mapping[str, Any]]]) -> Sent:
+        """Ask for the predictions, several requests at a time; see Loop.
+
+        While a training is at work the requests are spread over its time, as real traffic is:
+        the new version then takes over in the middle of it.
+        """
+        sent = Sent()
+        bodies = [json.dumps({"records": records}).encode() for records in requests]
+        path = f"/v1/models/{self._model.name}/predict"
+        calm = max(1, len(bodies) // SPREAD_SECONDS)
+        place = 0
+        while place < len(bodies):
+            busy = self._running() is not None
+            count = calm if busy else len(bodies)
+            started = time.monotonic()
+            for status, body in self._client.post_all(path, bodies[place : place + count]):
+                sent.add(status, body)
+            place += count
+            if busy:
+                time.sleep(max(0.0, 1.0 - (time.monotonic() - started)))
+        return sent
+
+    def settle(self, period: str | None) -> None:
+        """Poll until the daemon has made the decision and begun what it asks for."""
+        self._poll(
+            lambda: self._is_settled(period),
+            f"the loop did not settle on {period or 'its first version'}",
+        )
+
+    def finish(self) -> None:
+        """Poll until no training or rollback is at work."""
+        self._poll(lambda: self._running() is None, "a training does not end")
+
+    def _poll(self, is_done: Callable[[], bool], complaint: str) -> None:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            if is_done():
+                return
+            self._watch()
+            time.sleep(0.2)
+        raise ServiceError(
+            f"{complaint} within {SETTLE_SECONDS:g} s; see the Dagster UI and the logs"
+        )
+
+    def swapped(self, version: str) -> float | None:
+        """Poll /health until the version answers."""
+        self._poll(lambda: self._served() == version, f"version {version} is not served")
+        state = self._client.health()["models"][self._model.name]
+        since, released = state.get("since"), state.get("released_at")
+        if not since or not released:
+            return None
+        moved = datetime.fromisoformat(released)
+        return max(0.0, (datetime.fromisoformat(since) - moved).total_seconds())
+
+    def _served(self) -> str:
+        state = self._client.health()["models"].get(self._model.name, {})
+        return str(state.get("version")) if state.get("loaded") else ""
+
+    def _is_settled(self, period: str | None) -> bool:
+        self._raise_if_failed()
+        if period is None:
+            return bool(self._stores.releases.history(self._model.name))
+        decision = kept(self._stores.lake, self._model.name, "decisions").get(period)
+        if decision is None or self._running("close") is not None:
+            return False
+        if decision["action"] not in ("retrain", "rollback"):
+            return True
+        champion = self._stores.releases.history(self._model.name)[-1].to_version
+        if decision["version"] != champion:
+            # It is about a version that has been replaced meanwhile: the sensor drops it.
+            return True
+        tags = {"mlops/decision": decision["id"]}
+        return bool(self._instance.get_runs(dg.RunsFilter(tags=tags), limit=1))
+
+    def _running(self, *jobs: str) -> str | None:
+        for job in jobs or ("train", "rollback"):
+            name = f"{self._model.name}__{job}"
+            found = self._instance.get_runs(
+                dg.RunsFilter(job_name=name, statuses=IN_PROGRESS), limit=1
+            )
+            if found:
+                return str(found[0].run_id)
+        return None
+
+    def _raise_if_failed(self) -> None:
+        """A failed ingest or close is an error of the loop, told at once."""
+        for job in ("ingest", "close"):
+            found = self._instance.get_runs(
+                dg.RunsFilter(
+                    job_name=f"{self._model.name}__{job}",
+                    statuses=[dg.DagsterRunStatus.FAILURE],
+                ),
+                limit=1,
+            )
+            if found:
+                raise ServiceError(
+                    f"run {found[0].run_id[:8]} of {found[0].job_name} failed; see it in the "
+                    "Dagster UI"
+                )

@@ -1,0 +1,121 @@
+"""The loop in this process: the same definitions, sensors and serving code, no server."""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.cli.loops import Sent
+from mlops_assets.definitions import defs
+from mlops_assets.domain.errors import ServiceError
+from mlops_assets.resources import Stores
+from mlops_assets.settings import Settings
+from mlops_assets.spec import Model
+from serving.follower import Follower
+from serving.http import PredictionService
+from serving.models import ModelSet
+
+
+class LocalLoop:
+    """Everything in this process: the same definitions, sensors and serving code, no server."""
+
+    def __init__(self, settings: Settings, model: Model) -> None:
+        os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+        self._model = model
+        self._definitions: dg.Definitions = defs()
+        self._stores = Stores.of(settings)
+        self._instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
+        self._cursors: dict[str, str | None] = {}
+        self._follower = Follower(
+            self._stores.registry, settings.bundle_cache, settings.serving_state
+        )
+        self._models = ModelSet(settings.serving_state)
+        self._service = PredictionService(self._models, settings.prediction_log)
+
+    def __enter__(self) -> "LocalLoop":
+        """Nothing to start."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the prediction log and the instance."""
+        self._service.close()
+        self._instance.dispose()
+
+    def send(self, requests: Sequence[Sequence[Mapping[str, Any]]]) -> Sent:
+        """Ask for the predictions; see Loop."""
+        self._refresh()
+        sent = Sent()
+        path = f"/v1/models/{self._model.name}/predict"
+        for records in requests:
+            body = json.dumps({"records": records}).encode()
+            answer = self._service.handle("POST", path, {}, body)
+            sent.add(answer.status, answer.body)
+        return sent
+
+    def settle(self, period: str | None) -> None:
+        """Evaluate the sensors, and run what they request, until they request nothing."""
+        for _ in range(100):
+            if not any([self._tick("new_periods"), self._tick("retrain")]):
+                return
+        raise ServiceError(f"the sensors of {self._model.name} never come to rest")
+
+    def finish(self) -> None:
+        """Runs end before they return here."""
+
+    def swapped(self, version: str) -> float | None:
+        """Load the version now; the time it takes is the swap."""
+        started = time.perf_counter()
+        self._refresh()
+        state = self._models.models[self._model.name]
+        if state.loaded is None or state.loaded.target.version != version:
+            raise ServiceError(f"version {version} cannot be loaded: {state.problem}")
+        return time.perf_counter() - started
+
+    def _refresh(self) -> None:
+        self._follower.step()
+        self._models.refresh()
+
+    def _tick(self, name: str) -> bool:
+        """Evaluate one sensor; True if it requested a run."""
+        full = f"{self._model.name}__{name}"
+        sensor = self._definitions.resolve_sensor_def(full)
+        with dg.build_sensor_context(
+            instance=self._instance,
+            cursor=self._cursors.get(full),
+            definitions=self._definitions,
+            resources={"stores": self._stores},
+        ) as context:
+            outcome = sensor.evaluate_tick(context)
+        self._cursors[full] = outcome.cursor
+        started = False
+        for request in outcome.run_requests or ():
+            started |= self._run(full, request)
+        return started
+
+    def _run(self, sensor: str, request: Any) -> bool:
+        tags = {
+            **request.tags,
+            "dagster/run_key": request.run_key,
+            "dagster/sensor_name": sensor,
+        }
+        earlier = dg.RunsFilter(
+            tags={name: tags[name] for name in ("dagster/run_key", "dagster/sensor_name")}
+        )
+        if self._instance.get_runs(earlier, limit=1):
+            return False
+        job = self._definitions.resolve_job_def(request.job_name)
+        result = job.execute_in_process(
+            instance=self._instance,
+            partition_key=request.partition_key,
+            tags=tags,
+            raise_on_error=False,
+        )
+        # A refused challenger fails its run and is no fault of the loop; a failed close is one.
+        if not result.success and not request.job_name.endswith("__train"):
+            raise ServiceError(
+                f"run {result.run_id[:8]} of {request.job_name} failed; `mlops up` shows it."
+            )
+        return True
