@@ -106,7 +106,7 @@ def mlflow_run(context: dg.InitResourceContext) -> Iterator[Any]:
     from dagster_mlflow import mlflow_tracking
 
     uri, artifacts = context.resource_config["tracking_uri"], context.resource_config["artifacts"]
-    experiment = _model_of(context.dagster_run)
+    experiment = _model_of(context.run)
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
     if client.get_experiment_by_name(experiment) is None:

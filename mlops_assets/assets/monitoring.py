@@ -19,7 +19,9 @@ def predictions(model: Model) -> dg.AssetsDefinition:
         "exactly once.",
     )
     def _predictions(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+        from mlops_assets.assets.tables import as_table
         from mlops_assets.stores import monitoring
+        from mlops_assets.stores.tables import content_hash
 
         bundle_of = _bundles(model, stores)
         ingested = monitoring.ingest_predictions(
@@ -31,7 +33,7 @@ def predictions(model: Model) -> dg.AssetsDefinition:
         for period in context.partition_keys:
             found = monitoring.predictions_of(model, stores.lake, period)
             by_version = found["version"].value_counts().to_dict()
-            versions[period] = f"{len(found)}-{context.run_id[:8]}"
+            versions[period] = content_hash(as_table(found))
             metadata[period] = {
                 "dagster/row_count": len(found),
                 "by_version": {str(name): int(count) for name, count in by_version.items()},

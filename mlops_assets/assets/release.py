@@ -35,7 +35,7 @@ def champion(model: Model) -> dg.AssetsDefinition:
             reason=context.run.tags.get("mlops/reason", "started by hand"),
             at=datetime.now(UTC),
             loop_time=stores.clock.now(),
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             evidence={
                 name: candidate.tags.get(name, "")
                 for name in ("training_set", "data_hash", "runtime", "parity", "estimator")

@@ -176,4 +176,4 @@ def _provenance(context: dg.AssetExecutionContext) -> dict[str, str]:
 
         code = version("mlops-assets")
     reason = context.run.tags.get("mlops/reason", "started by hand")
-    return {"dagster_run_id": context.run_id, "code_version": code, "reason": reason}
+    return {"dagster_run_id": context.run.run_id, "code_version": code, "reason": reason}

@@ -68,7 +68,7 @@ def _rollback(model: Model) -> dg.JobDefinition:
             at=datetime.now(UTC),
             loop_time=stores.clock.now(),
             expected_champion=tags.get("mlops/version") or None,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
         )
         context.log_event(
             dg.AssetMaterialization(
