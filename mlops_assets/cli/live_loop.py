@@ -87,7 +87,7 @@ class LiveLoop:
             if is_done():
                 return
             self._watch()
-            time.sleep(0.2)
+            time.sleep(0.5)
         raise ServiceError(
             f"{complaint} within {SETTLE_SECONDS:g} s; see the Dagster UI and the logs"
         )
