@@ -150,6 +150,10 @@ def _haproxy_environment(
         "RAY_SERVE_HAPROXY_METRICS_PORT": metrics_port,
         "RAY_SERVE_HAPROXY_STATS_PORT": stats_port,
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "30",
+        # A replica that loads a version on a busy machine is slow, not dead: two late answers
+        # must not take the only one out of traffic. A dead one refuses connections at once.
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_FALL": "10",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_FASTINTER": "1s",
     }
 
 

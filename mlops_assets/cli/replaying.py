@@ -41,6 +41,8 @@ def replay(
     for period in periods:
         say(f"{period}: sending requests")
         sent = loop.send(requests(model, period))
+        if sent.failed:
+            say(f"{period}: {sent.failed} requests failed, the first with {sent.first_error}")
         loop.finish()
         swap = None
         now = _champion(stores, model)
@@ -70,6 +72,11 @@ def _row(
     decision: dict[str, Any],
     swap: float | None,
 ) -> PeriodRow:
+    action, reason = decision["action"], "; ".join(decision["reasons"])
+    serving = _champion(stores, model)
+    if action in ("retrain", "rollback") and decision["version"] != serving:
+        # Its version was replaced while the period was served: the sensor drops the decision.
+        action, reason = "nothing", f"{reason}; not acted on: version {serving} serves by now"
     drift = monitoring.kept(stores.lake, model.name, "drift_reports")[period]
     version = max(sent.versions, key=lambda name: (sent.versions[name], int(name)), default="")
     loss_live, loss_first = losses(stores, model, period)
@@ -81,8 +88,8 @@ def _row(
         loss_live=loss_live,
         loss_first=loss_first,
         flagged=tuple(drift["flagged"]),
-        action=decision["action"],
-        reason="; ".join(decision["reasons"]),
+        action=action,
+        reason=reason,
         swap_seconds=swap,
         served=sent.served,
     )
