@@ -110,11 +110,11 @@ def challenger(model: Model) -> dg.AssetsDefinition:
                         for gate in made.gates
                     ]
                 ),
-                "trials": _trials_table(model, made.searched.trials),
                 **{
                     picture: dg.MetadataValue.md(markdown_image(png, picture))
                     for picture, png in made.pictures.items()
                 },
+                "trials": _trials_table(model, made.searched.trials),
             },
         )
         for gate in made.gates:
