@@ -115,7 +115,9 @@ def _column_from_shorthand(value: Any) -> Any:
     return value
 
 
-ShortColumn = Annotated[Column, BeforeValidator(_column_from_shorthand)]
+ShortColumn = Annotated[
+    Column, BeforeValidator(_column_from_shorthand, json_schema_input_type=str | Column)
+]
 
 
 class RowCheck(Part):

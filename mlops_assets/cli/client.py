@@ -3,12 +3,14 @@
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 30.0
+LONGEST_IDLE_SECONDS = 5.0
 
 
 class HttpClient:
@@ -46,9 +48,13 @@ class HttpClient:
 
     def _call(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         connection = getattr(self._local, "connection", None)
-        if connection is None:
+        used = getattr(self._local, "used", 0.0)
+        if connection is None or time.monotonic() - used > LONGEST_IDLE_SECONDS:
+            # Servers close what was idle for long, and a request on it would only find that out.
             connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_SECONDS)
             self._local.connection = connection
         connection.request(method, path, body, self._headers)
         response = connection.getresponse()
-        return response.status, response.read()
+        answer = response.status, response.read()
+        self._local.used = time.monotonic()
+        return answer

@@ -31,6 +31,7 @@ def demo(weeks: int, target: Path | None) -> None:
     releases are the daemon's own work. Stops all that it started.
     """
     from mlops_assets.cli.live_loop import LiveLoop
+    from mlops_assets.cli.replaying import count_releases as count
     from mlops_assets.cli.replaying import replay, stretch
     from mlops_assets.cli.specs import load_model
     from mlops_assets.cli.story import Story
@@ -61,7 +62,7 @@ def demo(weeks: int, target: Path | None) -> None:
                     story.add(row)
     except KeyboardInterrupt:
         raise ServiceError("interrupted; everything that the demo started is stopped") from None
-    result = story.end(settings, time.monotonic() - began)
+    result = story.end(settings, time.monotonic() - began, count(settings, model))
     if target is not None:
         target.write_text(json.dumps(result, indent=1))
 

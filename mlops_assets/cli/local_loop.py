@@ -1,6 +1,7 @@
 """The loop in this process: the same definitions, sensors and serving code, no server."""
 
 import json
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ class LocalLoop:
     """Everything in this process: the same definitions, sensors and serving code, no server."""
 
     def __init__(self, settings: Settings, model: Model) -> None:
+        # A run logs every event; what failed is told as an error.
+        logging.getLogger("dagster").setLevel(logging.ERROR)
         os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
         self._model = model
         self._definitions: dg.Definitions = defs()

@@ -28,6 +28,7 @@ def replay(model: str, start: datetime, end: datetime, live: bool, target: Path 
     """
     from mlops_assets.cli.live_loop import LiveLoop
     from mlops_assets.cli.local_loop import LocalLoop
+    from mlops_assets.cli.replaying import count_releases as count
     from mlops_assets.cli.replaying import replay as run
     from mlops_assets.cli.replaying import stretch
     from mlops_assets.cli.specs import load_model
@@ -40,6 +41,7 @@ def replay(model: str, start: datetime, end: datetime, live: bool, target: Path 
     if not periods:
         raise click.UsageError(f"no period of {model} begins between {start:%F} and {end:%F}")
     began = time.monotonic()
+    before = count(settings, found)
     story = Story(model, len(periods))
     loop = (
         LiveLoop(settings, found, running_url(settings, "serve"))
@@ -49,6 +51,6 @@ def replay(model: str, start: datetime, end: datetime, live: bool, target: Path 
     with loop, story:
         for row in run(settings, found, loop, periods, story.say):
             story.add(row)
-    result = story.end(settings, time.monotonic() - began)
+    result = story.end(settings, time.monotonic() - began, count(settings, found) - before)
     if target is not None:
         target.write_text(json.dumps(result, indent=1))

@@ -115,3 +115,8 @@ def losses(stores: Stores, model: Model, period: str) -> tuple[float | None, flo
 def stretch(model: Model, start: datetime, end: datetime) -> list[str]:
     """Keys of the periods that begin in [start, end)."""
     return list(model.calendar.between(start, end))
+
+
+def count_releases(settings: Settings, model: Model) -> int:
+    """Release records of the model so far, rollbacks included."""
+    return len(Stores.of(settings).releases.history(model.name))

@@ -5,6 +5,7 @@ import yaml
 from mlops_assets.domain.errors import SpecError
 from mlops_assets.settings import Settings
 from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.spec_rules import problems
 from mlops_assets.stores.model_folders import SPEC_FILE, model_folders
 
 
@@ -19,6 +20,11 @@ def load_model(settings: Settings, name: str) -> Model:
     folder = folders[name]
     try:
         content = yaml.safe_load((folder / SPEC_FILE).read_text())
-        return Model(name, ModelSpec.model_validate(content["attributes"]), folder)
+        spec = ModelSpec.model_validate(content["attributes"])
     except (ValueError, KeyError, TypeError) as error:
         raise SpecError(f"{folder / SPEC_FILE}: {error}") from error
+    found = problems(spec)
+    if found:
+        lines = [f"{'.'.join(map(str, one.place))}: {one.message}" for one in found]
+        raise SpecError(f"{folder / SPEC_FILE}: " + "; ".join(lines))
+    return Model(name, spec, folder)

@@ -75,8 +75,11 @@ class Story:
             highlight=False,
         )
 
-    def end(self, settings: Settings, seconds: float) -> dict[str, Any]:
-        """Draw the timeline, print the summary, and return it as data."""
+    def end(self, settings: Settings, seconds: float, releases: int) -> dict[str, Any]:
+        """Draw the timeline, print the summary, and return it as data.
+
+        `releases` counts the release records of the replay, the first version's included.
+        """
         from rich.table import Table
 
         from mlops_assets.reports.timeline import timeline_html, timeline_png
@@ -91,7 +94,7 @@ class Story:
         write_atomically(folder / "timeline.png", timeline_png(self._rows, title))
         page = timeline_html(self._rows, title, links).encode()
         write_atomically(folder / "timeline.html", page)
-        result = summary(self._rows, self._model, seconds)
+        result = summary(self._rows, self._model, seconds) | {"releases": releases}
         table = Table(title=f"{self._model}: {len(self._rows)} periods", show_header=False)
         for name in ("requests", "failed_requests", "retrains", "releases"):
             table.add_row(name.replace("_", " "), str(result[name]))
