@@ -8,8 +8,9 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops_assets.domain.features import DeriveColumns, model_frame
-from mlops_assets.domain.labels import labels
+from mlops_assets.domain.labels import KNOWN_AT, LABEL
 from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.stores.identified import identified
 
 
 def as_table(frame: pd.DataFrame) -> pa.Table:
@@ -22,20 +23,10 @@ def feature_rows(model: Model, rows: pd.DataFrame) -> pd.DataFrame:
     spec = model.spec
     contract = spec.contract(model.name, ())
     frame = model_frame(rows, contract.columns)
-    out = pd.concat([frame, _derived(frame, spec)], axis=1)
-    out.insert(0, "entity", rows[spec.entity].astype(str))
-    out.insert(1, "event_time", rows[spec.event_time])
-    label = spec.label
-    found = labels(
-        rows,
-        task=spec.task,
-        column=label.column,
-        above=label.above,
-        known_at=label.known_at,
-        known_after=label.known_after,
-        event_time=spec.event_time,
-    )
-    return pd.concat([out, found], axis=1)
+    known = identified(model, rows)
+    who = known[["entity", "event_time"]]
+    truth = known[[LABEL, KNOWN_AT]]
+    return pd.concat([who, frame, _derived(frame, spec), truth], axis=1)
 
 
 def _derived(frame: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:

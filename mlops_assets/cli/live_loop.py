@@ -45,7 +45,8 @@ class LiveLoop:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Let go of the instance."""
+        """Let go of the connections and the instance."""
+        self._client.__exit__(None, None, None)
         self._instance.dispose()
 
     def send(self, requests: Sequence[Sequence[Mapping[str, Any]]]) -> Sent:

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_assets.domain.contract import Contract
-from mlops_assets.domain.labels import LABEL, encode, known, labels
+from mlops_assets.domain.labels import LABEL, encode, known
 from mlops_assets.domain.retraining import Decision, PeriodEvidence
 from mlops_assets.spec import Model
+from mlops_assets.stores.identified import identified
 from mlops_assets.stores.lake import PERIOD, Lake, Written
 from mlops_assets.stores.prediction_log import (
     output_columns,
@@ -86,20 +87,8 @@ def predictions_of(model: Model, lake: Lake, period: str) -> pd.DataFrame:
 
 def write_ground_truth(model: Model, lake: Lake, period: str, now: datetime) -> tuple[Written, int]:
     """Labels of a period that are known at `now`; also returns how many earlier ones changed."""
-    spec = model.spec
     rows = to_frame(lake.read(model.name, "raw_data", periods=[period]))
-    label = spec.label
-    found = labels(
-        rows,
-        task=spec.task,
-        column=label.column,
-        above=label.above,
-        known_at=label.known_at,
-        known_after=label.known_after,
-        event_time=spec.event_time,
-    )
-    found.insert(0, "entity", rows[spec.entity].astype(str))
-    found.insert(1, "event_time", rows[spec.event_time])
+    found = identified(model, rows)
     found = found[known(found, now)].drop_duplicates(["entity", "event_time"], keep="last")
     restated = 0
     if lake.exists(model.name, GROUND_TRUTH):
