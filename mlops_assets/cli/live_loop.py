@@ -93,6 +93,11 @@ class LiveLoop:
             f"{complaint} within {SETTLE_SECONDS:g} s; see the Dagster UI and the logs"
         )
 
+    def acted_on(self, decision: str) -> bool:
+        """Whether a run carries the decision's id."""
+        tags = dg.RunsFilter(tags={"mlops/decision": decision})
+        return bool(self._instance.get_runs(tags, limit=1))
+
     def swapped(self, version: str) -> float | None:
         """Poll /health until the version answers."""
         self._poll(lambda: self._served() == version, f"version {version} is not served")
@@ -120,8 +125,7 @@ class LiveLoop:
         if decision["version"] != champion:
             # It is about a version that has been replaced meanwhile: the sensor drops it.
             return True
-        tags = {"mlops/decision": decision["id"]}
-        return bool(self._instance.get_runs(dg.RunsFilter(tags=tags), limit=1))
+        return self.acted_on(decision["id"])
 
     def _running(self, *jobs: str) -> str | None:
         for job in jobs or ("train", "rollback"):

@@ -68,6 +68,11 @@ class LocalLoop:
     def finish(self) -> None:
         """Runs end before they return here."""
 
+    def acted_on(self, decision: str) -> bool:
+        """Whether a run carries the decision's id."""
+        tags = dg.RunsFilter(tags={"mlops/decision": decision})
+        return bool(self._instance.get_runs(tags, limit=1))
+
     def swapped(self, version: str) -> float | None:
         """Load the version now; the time it takes is the swap."""
         started = time.perf_counter()

@@ -55,3 +55,7 @@ class Loop(Protocol):
     def swapped(self, version: str) -> float | None:
         """Wait until `version` answers; seconds since its release, where that is known."""
         ...
+
+    def acted_on(self, decision: str) -> bool:
+        """Whether a run was started for the decision with this id."""
+        ...

@@ -56,7 +56,8 @@ def replay(
             raise ServiceError(
                 f"no decision was made on {period} of {model.name}: has the source rows of it?"
             )
-        yield _row(stores, model, period, sent, decision, swap)
+        acted = loop.acted_on(decision["id"])
+        yield _row(stores, model, period, sent, decision, acted, swap)
     loop.finish()
 
 
@@ -70,12 +71,13 @@ def _row(
     period: str,
     sent: Sent,
     decision: dict[str, Any],
+    acted: bool,
     swap: float | None,
 ) -> PeriodRow:
     action, reason = decision["action"], "; ".join(decision["reasons"])
-    serving = _champion(stores, model)
-    if action in ("retrain", "rollback") and decision["version"] != serving:
+    if action in ("retrain", "rollback") and not acted:
         # Its version was replaced while the period was served: the sensor drops the decision.
+        serving = _champion(stores, model)
         action, reason = "nothing", f"{reason}; not acted on: version {serving} serves by now"
     drift = monitoring.kept(stores.lake, model.name, "drift_reports")[period]
     version = max(sent.versions, key=lambda name: (sent.versions[name], int(name)), default="")

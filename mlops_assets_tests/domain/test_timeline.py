@@ -46,6 +46,7 @@ def test_the_summary_adds_up_and_keeps_every_period():
         "action": "retrain",
         "reason": "because",
         "swap_seconds": None,
+        "served": 0,
     }
     assert found["periods"][1]["swap_seconds"] == 0.4
 
