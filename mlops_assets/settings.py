@@ -46,6 +46,10 @@ class Settings(BaseSettings):
         default=Path(__file__).resolve().parent / "defs",
         description="Folder with one subfolder per model, each holding a defs.yaml.",
     )
+    dagster_config: str = Field(
+        default="",
+        description="A dagster.yaml to use instead of the generated one, for Dagster on Postgres.",
+    )
     serve_host: str = Field(default="127.0.0.1", description="Address that the HTTP server binds.")
     serve_port: int = Field(default=8000, description="Port of the HTTP server.")
     serve_replicas: int = Field(default=1, description="Ray Serve replicas.", ge=1)

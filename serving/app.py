@@ -51,9 +51,13 @@ def keep_to_loopback() -> None:
     """Bind the port through which replicas call each other to this machine only.
 
     Ray opens it on every interface as soon as the replica is built, whatever the node's address.
+    On a cluster other nodes call it, so there it stays as Ray has it.
     """
     from ray.serve._private import replica
+    from ray.util import get_node_ip_address
 
+    if get_node_ip_address() != LOOPBACK:
+        return
     bind = replica.add_port_to_grpc_server
     replica.add_port_to_grpc_server = lambda server, address: bind(
         server, address.replace("[::]", LOOPBACK)

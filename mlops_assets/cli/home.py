@@ -5,6 +5,7 @@ one lock. The two heavy libraries are imported in processes of their own, side b
 command that only starts others stays small.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from mlops_assets.domain.errors import ServiceError
 from mlops_assets.settings import Settings
 from mlops_assets.stores.files import write_atomically
 
-# Change this when DAGSTER_YAML changes, so that homes made before get the new one.
 FORMAT = 1
 MARKER = "prepared.json"
 LOCK_SECONDS = 300.0
@@ -55,7 +55,7 @@ def prepare_home(settings: Settings) -> None:
         with FileLock(settings.locks / "prepare.lock", timeout=LOCK_SECONDS):
             if _is_prepared(settings, wanted):
                 return
-            write_atomically(settings.dagster_home / "dagster.yaml", DAGSTER_YAML.encode())
+            write_atomically(settings.dagster_home / "dagster.yaml", _dagster_yaml(settings))
             _run_side_by_side(settings, ("initialise_dagster", "initialise_mlflow"))
             write_atomically(settings.home / MARKER, json.dumps(wanted).encode())
     except Timeout:
@@ -85,12 +85,26 @@ def initialise_mlflow() -> None:
     prepare_tracking_store(settings.mlflow_uri, settings.mlflow_artifacts, settings.locks)
 
 
+def _dagster_yaml(settings: Settings) -> bytes:
+    """The instance's configuration: the user's, or ours."""
+    if not settings.dagster_config:
+        return DAGSTER_YAML.encode()
+    try:
+        return Path(settings.dagster_config).read_bytes()
+    except OSError as error:
+        raise ServiceError(
+            f"MLOPS_DAGSTER_CONFIG={settings.dagster_config} cannot be read ({error.strerror}): "
+            "name a dagster.yaml, or unset it to use SQLite."
+        ) from error
+
+
 def _fingerprint(settings: Settings) -> dict[str, str | int]:
     return {
         "format": FORMAT,
         "dagster": version("dagster"),
         "mlflow": version("mlflow"),
         "tracking_uri": settings.tracking_uri,
+        "dagster_yaml": hashlib.sha256(_dagster_yaml(settings)).hexdigest(),
     }
 
 
@@ -151,3 +165,8 @@ def _run_side_by_side(settings: Settings, functions: tuple[str, ...]) -> None:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+if __name__ == "__main__":
+    # For a deployment, where one container does this before all others start.
+    prepare_home(Settings.load())

@@ -134,3 +134,19 @@ def test_a_home_that_cannot_be_made_is_an_error_with_the_way_out(tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ServiceError, match="Set it to a writable folder"):
         prepare_home(Settings(home=tmp_path / "file" / "home"))
+
+
+def test_a_dagster_yaml_of_the_user_takes_the_place_of_ours(prepared: Settings, tmp_path: Path):
+    own = tmp_path / "own.yaml"
+    own.write_text("telemetry: {enabled: false}\nrun_queue: {max_concurrent_runs: 7}\n")
+    with_own = prepared.model_copy(update={"dagster_config": str(own)})
+    prepare_home(with_own)
+    assert (prepared.dagster_home / "dagster.yaml").read_text() == own.read_text()
+    prepare_home(prepared)
+    assert (prepared.dagster_home / "dagster.yaml").read_text() == DAGSTER_YAML
+
+
+def test_a_missing_dagster_yaml_is_named(prepared: Settings):
+    wrong = prepared.model_copy(update={"dagster_config": "/nowhere/dagster.yaml"})
+    with pytest.raises(ServiceError, match=r"MLOPS_DAGSTER_CONFIG=/nowhere/dagster\.yaml cannot"):
+        prepare_home(wrong)
