@@ -20,9 +20,10 @@ from pathlib import Path
 from types import FrameType
 
 from mlops_assets.domain.errors import MlopsError
+from mlops_assets.domain.plan import ServingPlan
 from mlops_assets.settings import Settings
 from serving import environment, processes
-from serving.follower import Champion, ChampionSource, Follower
+from serving.follower import Follower, PlanSource
 
 logger = logging.getLogger("serving")
 
@@ -137,20 +138,20 @@ def _follow(settings: Settings, stop: threading.Event) -> None:
     threading.Thread(target=follow, name="follower", daemon=True).start()
 
 
-class _Registry(ChampionSource):
+class _Registry(PlanSource):
     """The MLflow registry, connected at the first question: it may be away at the start too."""
 
     def __init__(self, settings: Settings) -> None:
         self._uri = settings.mlflow_uri
-        self._client: ChampionSource | None = None
+        self._client: PlanSource | None = None
 
-    def champions(self) -> Mapping[str, Champion]:
-        return self._connected().champions()
+    def plans(self) -> Mapping[str, ServingPlan]:
+        return self._connected().plans()
 
     def fetch_bundle(self, model: str, version: str, target: Path) -> None:
         self._connected().fetch_bundle(model, version, target)
 
-    def _connected(self) -> ChampionSource:
+    def _connected(self) -> PlanSource:
         if self._client is None:
             # Importing MLflow takes seconds and 200 MB, and only this process needs it.
             from mlops_assets.stores.registry import Registry

@@ -1,35 +1,35 @@
 """The registry: MLflow model versions, their bundles, and the aliases that say which one serves.
 
 Versions are immutable; `challenger`, `champion` and `previous_champion` are aliases. Aliases of
-champions move only through `stores.releases`. MLflow is imported when the first call needs it.
+champions move only through `stores.releases`. Tags of the model say how its traffic is split, tags
+of a version what may be done with it. MLflow is imported when the first call needs it.
 """
 
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mlops_assets.domain.errors import BundleError, ReleaseError
+from mlops_assets.domain.plan import ChampionRef, ServingPlan, Standing, serving_plan
 
-CHAMPION = "champion"
+# The name that the prediction log has for it, too.
+from mlops_assets.domain.split import CHAMPION as CHAMPION
+
 CHALLENGER = "challenger"
 PREVIOUS_CHAMPION = "previous_champion"
 
 BUNDLE = "bundle"
 GATES_TAG = "gates"
 RELEASED_AT_TAG = "released_at"
-
-
-@dataclass(frozen=True)
-class ChampionRef:
-    """The version that serves, and when it was released (ISO 8601, or empty if not known)."""
-
-    version: str
-    released_at: str
+# Why a version must not serve any more; whoever holds it never gets traffic.
+QUARANTINED_TAG = "quarantined"
+# Who gave traffic to a version that has not passed its gates.
+SPLIT_FORCED_TAG = "serving.split_forced"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,16 @@ class Version:
         """Whether every blocking gate was passed."""
         return self.tags.get(GATES_TAG) == "passed"
 
+    @property
+    def quarantined(self) -> str:
+        """Why the version must not serve; empty if it may."""
+        return self.tags.get(QUARANTINED_TAG, "")
+
+    @property
+    def standing(self) -> Standing:
+        """What may be done with the version."""
+        return Standing(self.passed_gates, self.quarantined, SPLIT_FORCED_TAG in self.tags)
+
 
 class Registry:
     """The MLflow registry at `uri`."""
@@ -62,19 +72,61 @@ class Registry:
 
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
+    def plans(self) -> dict[str, ServingPlan]:
+        """What to serve of every model that has a champion: split and shadow with it.
+
+        Two calls for all models, and one for each version that is named.
+        """
+        quarantined = self._quarantined()
+        return {
+            model.name: self._plan(model, quarantined.get(model.name, frozenset()))
+            for model in self._models()
+            if CHAMPION in (model.aliases or {})
+        }
+
     def champions(self) -> dict[str, ChampionRef]:
         """The champion of every model that has one."""
-        found = {}
-        for model in self.client.search_registered_models():
-            version = (model.aliases or {}).get(CHAMPION)
-            if version is not None:
-                tags = self.client.get_model_version(model.name, str(version)).tags
-                found[model.name] = ChampionRef(str(version), tags.get(RELEASED_AT_TAG, ""))
+        return {model: plan.champion for model, plan in self.plans().items()}
+
+    def _plan(self, model: Any, quarantined: frozenset[str]) -> ServingPlan:
+        aliases = {name: str(version) for name, version in model.aliases.items()}
+        version = aliases[CHAMPION]
+        tags = self.client.get_model_version(model.name, version).tags
+
+        def standing(version: str) -> Standing | None:
+            try:
+                return self.version(model.name, version).standing
+            except ReleaseError:
+                return None
+
+        return serving_plan(
+            ChampionRef(version, tags.get(RELEASED_AT_TAG, "")),
+            aliases=aliases,
+            tags=dict(model.tags or {}),
+            quarantined=quarantined,
+            standing=standing,
+        )
+
+    def _models(self) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            page = self.client.search_registered_models(max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _quarantined(self) -> dict[str, frozenset[str]]:
+        """Versions that must not serve, by model."""
+        found: dict[str, frozenset[str]] = {}
+        for version in self.client.search_model_versions(f"tags.{QUARANTINED_TAG} LIKE '%'"):
+            held = found.get(version.name, frozenset())
+            found[version.name] = held | {str(version.version)}
         return found
 
     def alias(self, model: str, alias: str) -> Version | None:
         """The version that an alias points to, if any."""
-        aliases = self._aliases(model)
+        aliases = self.aliases(model)
         return self.version(model, aliases[alias]) if alias in aliases else None
 
     def version(self, model: str, version: str) -> Version:
@@ -89,7 +141,7 @@ class Registry:
             raise ReleaseError(
                 f"{model} has no version {version!r}; `mlops status` lists what there is."
             ) from error
-        names = tuple(sorted(a for a, v in self._aliases(model).items() if v == version))
+        names = tuple(sorted(a for a, v in self.aliases(model).items() if v == version))
         return Version(
             model=model,
             version=str(found.version),
@@ -113,6 +165,23 @@ class Registry:
         """Add facts to a version."""
         for key, value in tags.items():
             self.client.set_model_version_tag(model, version, key, value)
+
+    def remove_tag(self, model: str, version: str, key: str) -> None:
+        """Take a fact away from a version, if it is there."""
+        if key in self.version(model, version).tags:
+            self.client.delete_model_version_tag(model, version, key)
+
+    def model_tags(self, model: str) -> dict[str, str]:
+        """The tags of the model itself; empty if there is no such model."""
+        found = self._registered(model)
+        return dict(found.tags or {}) if found else {}
+
+    def set_model_tag(self, model: str, key: str, value: str) -> None:
+        """Say something about the model itself; empty: say nothing about it any more."""
+        if value:
+            self.client.set_registered_model_tag(model, key, value)
+        elif key in self.model_tags(model):
+            self.client.delete_registered_model_tag(model, key)
 
     def fetch_bundle(self, model: str, version: str, target: Path) -> None:
         """Put the files of the version's bundle into the existing empty folder `target`."""
@@ -172,16 +241,22 @@ class Registry:
         finally:
             mlflow.set_tracking_uri(previous)
 
-    def _aliases(self, model: str) -> dict[str, str]:
+    def aliases(self, model: str) -> dict[str, str]:
+        """All aliases of a model, with their versions."""
+        found = self._registered(model)
+        return (
+            {name: str(version) for name, version in (found.aliases or {}).items()} if found else {}
+        )
+
+    def _registered(self, model: str) -> Any:
         from mlflow.exceptions import MlflowException
 
         try:
-            aliases = self.client.get_registered_model(model).aliases
+            return self.client.get_registered_model(model)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return {}
+                return None
             raise
-        return {name: str(version) for name, version in (aliases or {}).items()}
 
 
 def as_tag(value: object) -> str:

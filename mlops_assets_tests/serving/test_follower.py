@@ -4,33 +4,34 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlops_assets.domain.plan import ChampionRef, PlannedVariant, ServingPlan
 from mlops_assets_tests.serving.conftest import Built
-from serving.follower import Champion, ChampionSource, Follower
+from serving.follower import Follower, PlanSource
 from serving.models import ModelSet
 
 
-@dataclass(frozen=True)
-class Release:
-    version: str
-    released_at: str = "2026-01-02T00:00:00+00:00"
+def release(
+    version: str, released_at: str = "2026-01-02T00:00:00+00:00", **plan: Any
+) -> ServingPlan:
+    return ServingPlan(ChampionRef(version, released_at), **plan)
 
 
-class Folders(ChampionSource):
+class Folders(PlanSource):
     """A registry made of folders; it can go away, and its downloads can break."""
 
     def __init__(self, folders: dict[tuple[str, str], Path]) -> None:
         self.folders = folders
-        self.released: dict[str, Release] = {}
+        self.released: dict[str, ServingPlan] = {}
         self.is_away = False
         self.fetches = 0
 
-    def champions(self) -> Mapping[str, Champion]:
+    def plans(self) -> Mapping[str, ServingPlan]:
         if self.is_away:
             raise ConnectionError("no route to the registry")
         return dict(self.released)
@@ -46,6 +47,7 @@ def source(bundles: dict[str, Built]) -> Folders:
         {
             ("flight_delay", "1"): bundles["1"].folder,
             ("flight_delay", "2"): bundles["2"].folder,
+            ("flight_delay", "3"): bundles["2"].folder,
             ("demand", "1"): bundles["demand"].folder,
         }
     )
@@ -64,7 +66,7 @@ def state(tmp_path: Path) -> dict[str, Any]:
 def test_a_champion_is_fetched_verified_and_published(
     source: Folders, follower: Follower, tmp_path: Path
 ):
-    source.released = {"flight_delay": Release("1"), "demand": Release("1", "")}
+    source.released = {"flight_delay": release("1"), "demand": release("1", "")}
     assert follower.step()
     entry = state(tmp_path)["models"]["flight_delay"]
     assert entry["version"] == "1"
@@ -79,7 +81,7 @@ def test_a_champion_is_fetched_verified_and_published(
 def test_nothing_is_published_or_fetched_again_without_a_change(
     source: Folders, follower: Follower, tmp_path: Path
 ):
-    source.released = {"flight_delay": Release("1")}
+    source.released = {"flight_delay": release("1")}
     assert follower.step()
     before = (tmp_path / "serving" / "state.json").read_bytes()
     assert not follower.step()
@@ -91,7 +93,7 @@ def test_each_release_raises_the_generation_and_going_back_needs_no_download(
     source: Folders, follower: Follower, tmp_path: Path
 ):
     for generation, version in enumerate(["1", "2", "1"], start=1):
-        source.released = {"flight_delay": Release(version)}
+        source.released = {"flight_delay": release(version)}
         assert follower.step()
         assert state(tmp_path)["generation"] == generation
         assert state(tmp_path)["models"]["flight_delay"]["version"] == version
@@ -101,12 +103,12 @@ def test_each_release_raises_the_generation_and_going_back_needs_no_download(
 def test_a_broken_download_keeps_the_version_that_was_published(
     source: Folders, follower: Follower, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    source.released = {"flight_delay": Release("1")}
+    source.released = {"flight_delay": release("1")}
     follower.step()
     broken = Path(shutil.copytree(source.folders["flight_delay", "2"], tmp_path / "broken"))
     (broken / "model.onnx").write_bytes(b"half")
     source.folders["flight_delay", "2"] = broken
-    source.released = {"flight_delay": Release("2"), "demand": Release("1")}
+    source.released = {"flight_delay": release("2"), "demand": release("1")}
     with caplog.at_level(logging.ERROR):
         follower.step()
         follower.step()
@@ -119,7 +121,7 @@ def test_a_broken_download_keeps_the_version_that_was_published(
 
 
 def test_a_damaged_cache_is_fetched_again(source: Folders, follower: Follower, tmp_path: Path):
-    source.released = {"flight_delay": Release("1")}
+    source.released = {"flight_delay": release("1")}
     follower.step()
     (tmp_path / "bundles" / "flight_delay" / "1" / "model.onnx").write_bytes(b"rot")
     restarted = Follower(source, tmp_path / "bundles", tmp_path / "serving" / "state.json")
@@ -134,7 +136,7 @@ def test_a_damaged_cache_is_fetched_again(source: Folders, follower: Follower, t
 def test_a_name_that_could_leave_the_cache_is_refused(
     source: Folders, follower: Follower, tmp_path: Path, name: str
 ):
-    source.released = {name: Release("1"), "flight_delay": Release(name)}
+    source.released = {name: release("1"), "flight_delay": release(name)}
     follower.step()
     assert state(tmp_path)["models"] == {}
     assert source.fetches == 0
@@ -143,7 +145,7 @@ def test_a_name_that_could_leave_the_cache_is_refused(
 def test_a_model_without_a_champion_is_withdrawn(
     source: Folders, follower: Follower, tmp_path: Path
 ):
-    source.released = {"flight_delay": Release("1"), "demand": Release("1")}
+    source.released = {"flight_delay": release("1"), "demand": release("1")}
     follower.step()
     del source.released["demand"]
     assert follower.step()
@@ -153,7 +155,7 @@ def test_a_model_without_a_champion_is_withdrawn(
 def test_a_registry_that_lost_everything_changes_nothing(
     source: Folders, follower: Follower, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    source.released = {"flight_delay": Release("1")}
+    source.released = {"flight_delay": release("1")}
     follower.step()
     source.released = {}
     assert not follower.step()
@@ -165,7 +167,7 @@ def test_a_registry_that_lost_everything_changes_nothing(
 def test_an_outage_is_logged_once_and_the_release_after_it_arrives(
     source: Folders, follower: Follower, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    source.released = {"flight_delay": Release("1")}
+    source.released = {"flight_delay": release("1")}
     follower.step()
     source.is_away = True
     stop = threading.Event()
@@ -174,7 +176,7 @@ def test_an_outage_is_logged_once_and_the_release_after_it_arrives(
     thread.start()
     time.sleep(0.1)
     assert state(tmp_path)["models"]["flight_delay"]["version"] == "1"
-    source.released = {"flight_delay": Release("2")}
+    source.released = {"flight_delay": release("2")}
     source.is_away = False
     deadline = time.monotonic() + 5
     while state(tmp_path)["generation"] == 1 and time.monotonic() < deadline:
@@ -189,9 +191,9 @@ def test_an_outage_is_logged_once_and_the_release_after_it_arrives(
 def test_a_repaired_bundle_is_published_at_the_next_try(
     source: Folders, follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("serving.follower.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("serving.bundle_cache.RETRY_SECONDS", 0.01)
     good = source.folders.pop(("flight_delay", "2"))
-    source.released = {"flight_delay": Release("2")}
+    source.released = {"flight_delay": release("2")}
     follower.step()
     assert state(tmp_path)["models"] == {}
     source.folders["flight_delay", "2"] = good
@@ -201,8 +203,136 @@ def test_a_repaired_bundle_is_published_at_the_next_try(
 
 
 def test_a_damaged_pointer_is_written_anew(source: Folders, follower: Follower, tmp_path: Path):
-    source.released = {"flight_delay": Release("1")}
+    source.released = {"flight_delay": release("1")}
     follower.step()
     (tmp_path / "serving" / "state.json").write_text("{")
     assert follower.step()
     assert state(tmp_path)["models"]["flight_delay"]["version"] == "1"
+
+
+class Time:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 3, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def following(source: Folders, tmp_path: Path, clock: Time) -> Follower:
+    return Follower(source, tmp_path / "bundles", tmp_path / "serving" / "state.json", clock)
+
+
+def entry(tmp_path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = state(tmp_path)["models"]["flight_delay"]
+    return found
+
+
+def test_variants_and_shadow_are_published_with_their_bundles(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    split = (PlannedVariant("challenger", "2", 10.0),)
+    source.released = {"flight_delay": release("1", split=split, shadow="3")}
+    assert follower.step()
+    folder = tmp_path / "bundles" / "flight_delay"
+    assert entry(tmp_path)["split"] == [
+        {"variant": "challenger", "version": "2", "path": str(folder / "2"), "weight": 10.0}
+    ]
+    assert entry(tmp_path)["shadow"] == {"version": "3", "path": str(folder / "3")}
+    since = entry(tmp_path)["since"]
+    source.released = {"flight_delay": release("1")}
+    assert follower.step()
+    assert {"split", "shadow"} & set(entry(tmp_path)) == set()
+    assert entry(tmp_path)["since"] == since
+
+
+def test_a_variant_whose_bundle_cannot_be_had_gets_no_traffic_and_is_told(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    split = (PlannedVariant("2", "2", 10.0), PlannedVariant("9", "9", 10.0))
+    source.released = {
+        "flight_delay": release("1", split=split, shadow="8", problems=("the tag is odd",))
+    }
+    follower.step()
+    found = entry(tmp_path)
+    assert [arm["variant"] for arm in found["split"]] == ["2"]
+    assert "shadow" not in found
+    assert found["problems"] == [
+        "the tag is odd",
+        "split: 9 gets no traffic: its bundle is missing",
+        "shadow: the bundle of version 8 is missing",
+    ]
+
+
+def test_a_problem_is_logged_once(
+    source: Folders, follower: Follower, caplog: pytest.LogCaptureFixture
+):
+    source.released = {"flight_delay": release("1", problems=("the tag is odd",))}
+    follower.step()
+    follower.step()
+    assert [m for m in caplog.messages if "odd" in m] == ["flight_delay: the tag is odd"]
+
+
+def test_the_champion_before_is_the_fallback_until_the_probation_is_over(
+    source: Folders, tmp_path: Path
+):
+    clock = Time()
+    source.released = {"flight_delay": release("1")}
+    following(source, tmp_path, clock).step()
+    assert "fallback" not in entry(tmp_path)
+    source.released = {"flight_delay": release("2")}
+    following(source, tmp_path, clock).step()
+    expected = {"version": "1", "path": str(tmp_path / "bundles" / "flight_delay" / "1")}
+    assert entry(tmp_path)["fallback"] == expected
+    clock.now += timedelta(minutes=59)
+    # Another process, which knows only what the pointer says.
+    assert not following(source, tmp_path, clock).step()
+    clock.now += timedelta(minutes=1)
+    assert following(source, tmp_path, clock).step()
+    assert "fallback" not in entry(tmp_path)
+
+
+def test_who_goes_back_is_not_answered_by_the_version_that_was_left(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    for version in ("1", "2", "1"):
+        source.released = {"flight_delay": release(version)}
+        follower.step()
+    assert "fallback" not in entry(tmp_path)
+
+
+def test_a_quarantined_version_is_no_fallback_but_the_one_before_it_is(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    for version in ("1", "2"):
+        source.released = {"flight_delay": release(version)}
+        follower.step()
+    source.released = {"flight_delay": release("3", quarantined=frozenset({"2"}))}
+    follower.step()
+    assert entry(tmp_path)["fallback"]["version"] == "1"
+
+
+def test_a_variant_is_taken_out_even_while_the_new_champion_cannot_be_had(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    split = (PlannedVariant("challenger", "2", 10.0),)
+    source.released = {"flight_delay": release("1", split=split)}
+    follower.step()
+    source.released = {"flight_delay": release("9")}
+    follower.step()
+    assert entry(tmp_path)["version"] == "1"
+    assert "split" not in entry(tmp_path)
+
+
+def test_threads_that_step_at_once_publish_once(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    source.released = {"flight_delay": release("1")}
+    threads = [threading.Thread(target=follower.step) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert state(tmp_path)["generation"] == 1
+    assert source.fetches == 1

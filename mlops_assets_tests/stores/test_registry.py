@@ -4,12 +4,14 @@ import pytest
 
 from mlops_assets.domain.contract import Contract, ContractColumn
 from mlops_assets.domain.errors import BundleError, ReleaseError
+from mlops_assets.domain.plan import SHADOW_TAG, SPLIT_TAG, ChampionRef, PlannedVariant
 from mlops_assets.stores.bundles import write_manifest
 from mlops_assets.stores.registry import (
     CHALLENGER,
     CHAMPION,
+    QUARANTINED_TAG,
     RELEASED_AT_TAG,
-    ChampionRef,
+    SPLIT_FORCED_TAG,
     Registry,
     as_tag,
 )
@@ -77,6 +79,42 @@ def test_champions_are_those_of_all_models_with_their_release_times(
     assert registry.champions()[model] == ChampionRef(first, "")
     registry.set_tags(model, first, {RELEASED_AT_TAG: "2024-01-01T00:00:00+00:00"})
     assert registry.champions()[model].released_at == "2024-01-01T00:00:00+00:00"
+
+
+def test_a_plan_resolves_what_any_client_may_have_tagged(
+    registry: Registry, model: str, make_version: MakeVersion
+):
+    first, second, third = make_version(), make_version(), make_version(gates="failed")
+    registry.set_alias(model, CHAMPION, first)
+    registry.set_alias(model, CHALLENGER, second)
+    registry.client.set_registered_model_tag(model, SPLIT_TAG, '{"challenger": 10}')
+    registry.client.set_registered_model_tag(model, SHADOW_TAG, third)
+    plan = registry.plans()[model]
+    assert plan.split == (PlannedVariant("challenger", second, 10.0),)
+    assert (plan.shadow, plan.problems, plan.quarantined) == (third, (), frozenset())
+    registry.set_model_tag(model, SPLIT_TAG, "")
+    registry.set_model_tag(model, SPLIT_TAG, "")
+    assert registry.plans()[model].split == ()
+
+
+def test_a_version_gets_traffic_only_with_its_gates_or_by_force_and_never_from_quarantine(
+    registry: Registry, model: str, make_version: MakeVersion
+):
+    first, second = make_version(), make_version(gates="failed")
+    registry.set_alias(model, CHAMPION, first)
+    registry.set_model_tag(model, SPLIT_TAG, f'{{"{second}": 10}}')
+    registry.set_model_tag(model, SHADOW_TAG, second)
+    (problem,) = registry.plans()[model].problems
+    assert "has not passed its gates" in problem
+    registry.set_tags(model, second, {SPLIT_FORCED_TAG: "ada"})
+    assert registry.plans()[model].split == (PlannedVariant(second, second, 10.0),)
+    registry.set_tags(model, second, {QUARANTINED_TAG: "it fails"})
+    plan = registry.plans()[model]
+    assert (plan.split, plan.shadow, plan.quarantined) == ((), "", {second})
+    assert all("quarantined (it fails)" in problem for problem in plan.problems)
+    registry.remove_tag(model, second, QUARANTINED_TAG)
+    registry.remove_tag(model, second, QUARANTINED_TAG)
+    assert registry.plans()[model].shadow == second
 
 
 def test_a_bundle_is_fetched_once_and_verified(
