@@ -159,7 +159,12 @@ class Candidate(Part):
         "ridge",
         "random_forest",
         "hist_gradient_boosting",
-    ] = Field(description="Which scikit-learn estimator, in its form for the task.")
+        "lightgbm",
+        "xgboost",
+    ] = Field(
+        description="Which estimator, in its form for the task; lightgbm and xgboost need "
+        "`pip install 'mlops_assets[boosting]'`."
+    )
     params: dict[str, Scalar | None] = Field(
         default={}, description="Settings that are not searched."
     )

@@ -6,6 +6,7 @@ Each problem names the place in the file, so that the user is led to the line.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mlops_assets.domain.estimators import missing_package
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.spec import LOWER_IS_BETTER, TASK_METRICS, ModelSpec
 
@@ -184,6 +185,9 @@ def _training(spec: ModelSpec) -> Iterator[Problem]:
                 ("training", "candidates", place, "estimator"),
                 f"{candidate.estimator} is for {' and '.join(tasks)}, the task is {spec.task}",
             )
+        missing = missing_package(candidate.estimator)
+        if missing:
+            yield Problem(("training", "candidates", place, "estimator"), missing)
         for number, part in enumerate(candidate.grid):
             for key in (key for key, values in part.items() if values == ()):
                 yield Problem(

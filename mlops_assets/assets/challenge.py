@@ -29,7 +29,7 @@ from mlops_assets.reports import plots
 from mlops_assets.resources import Stores
 from mlops_assets.spec import LOWER_IS_BETTER, Model
 from mlops_assets.stores import tracking, training_rows
-from mlops_assets.stores.registry import GATES_TAG
+from mlops_assets.stores.registry import GATES_TAG, WARNING_TAG
 from mlops_assets.stores.training_rows import Rows
 
 
@@ -51,6 +51,7 @@ class Challenger:
     metrics: dict[str, float]
     gates: tuple[GateResult, ...]
     runtime: str
+    warning: str
     judged_against: str
     searched: Searched
     pictures: Mapping[str, bytes]
@@ -95,7 +96,11 @@ def make_challenger(
             "as_of": manifest.as_of,
             "trial": asdict(searched.winner),
         }
-        runtime, parity = seal_bundle(bundle, model, contract, pipeline, holdout, outputs, evidence)
+        runtime, parity, warning = seal_bundle(
+            bundle, model, contract, pipeline, holdout, outputs, evidence
+        )
+        if warning:
+            say(f"warning: {warning}")
         verdicts = judge(
             model,
             holdout,
@@ -124,6 +129,7 @@ def make_challenger(
                 "judged_against": champion,
                 "runtime": runtime,
                 "parity": parity.reason,
+                **({WARNING_TAG: warning} if warning else {}),
                 "estimator": searched.winner.name,
                 GATES_TAG: "passed" if passed else "failed",
             },
@@ -135,6 +141,7 @@ def make_challenger(
         metrics=found,
         gates=verdicts,
         runtime=runtime,
+        warning=warning,
         judged_against=champion,
         searched=searched,
         pictures={name: plots.png(figure) for name, figure in figures.items()},

@@ -12,6 +12,7 @@ import numpy as np
 
 from mlops_assets.domain import gates
 from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.errors import BundleError
 from mlops_assets.domain.evaluation import calibration_error, row_losses
 from mlops_assets.domain.features import as_arrays
 from mlops_assets.domain.gates import GateResult, SliceRule
@@ -26,6 +27,7 @@ from mlops_assets.stores.registry import CHAMPION
 from mlops_assets.stores.training_rows import Rows
 
 EVIDENCE = "evidence.json"
+SLOWER = "served by the fitted pipeline through skops, many times slower than through ONNX"
 LATENCY_ROUNDS = 50
 
 
@@ -53,8 +55,12 @@ def seal_bundle(
     holdout: Rows,
     outputs: np.ndarray,
     evidence: Mapping[str, Any],
-) -> tuple[str, ParityResult]:
-    """Fill and seal the folder; ONNX if the graph follows the pipeline, else skops."""
+) -> tuple[str, ParityResult, str]:
+    """Fill and seal the folder; ONNX if the graph follows the pipeline, else skops.
+
+    Returns the runtime, how well it follows, and a warning where it is not ONNX. Raises
+    BundleError where neither can serve.
+    """
     limits = model.spec.gates.parity
     profile = build(as_arrays(holdout.frame), contract.columns, outputs, contract.classes)
     tracking.write_bundle(
@@ -66,23 +72,25 @@ def seal_bundle(
         },
         pipeline=pipeline,
     )
-    refused = ""
     try:
         (folder / "model.onnx").write_bytes(to_onnx(pipeline, contract))
         write_manifest(folder, "onnx", {})
         parity = _parity(folder, holdout, outputs, limits)
         if parity.holds:
             write_manifest(folder, "onnx", asdict(parity))
-            return "onnx", parity
+            return "onnx", parity, ""
         refused = parity.reason
     except (RuntimeError, NotImplementedError, ValueError) as error:
         refused = f"the pipeline does not convert: {error}"
     (folder / "model.onnx").unlink(missing_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)
     write_manifest(folder, "skops", {"onnx": refused[:500]})
-    parity = _parity(folder, holdout, outputs, limits)
+    try:
+        parity = _parity(folder, holdout, outputs, limits)
+    except BundleError as error:
+        raise BundleError(f"nothing can serve this model: {refused[:500]}; {error}") from error
     write_manifest(folder, "skops", {**asdict(parity), "onnx": refused[:500]})
-    return "skops", parity
+    return "skops", parity, f"{SLOWER}: {refused[:500]}"
 
 
 def _parity(folder: Path, holdout: Rows, outputs: np.ndarray, limits: Any) -> ParityResult:

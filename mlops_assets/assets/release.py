@@ -36,10 +36,7 @@ def champion(model: Model) -> dg.AssetsDefinition:
             at=datetime.now(UTC),
             loop_time=stores.clock.now(),
             run_id=context.run.run_id,
-            evidence={
-                name: candidate.tags.get(name, "")
-                for name in ("training_set", "data_hash", "runtime", "parity", "estimator")
-            },
+            evidence=candidate.release_evidence,
         )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(f"{model.name}-{record.to_version}"),

@@ -102,6 +102,7 @@ def challenger(model: Model) -> dg.AssetsDefinition:
                 "estimator": made.winner.name,
                 "training_set": manifest.id,
                 "runtime": made.runtime,
+                **({"warning": made.warning} if made.warning else {}),
                 "rows": dict(made.rows),
                 **{f"holdout_{metric}": value for metric, value in made.metrics.items()},
                 "gates": records_table(

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from mlops_assets.stores.registry import Version
     from mlops_assets.stores.releases import ReleaseRecord, Releases
 
-# What the champion asset records, too.
-EVIDENCE = ("training_set", "data_hash", "runtime", "parity", "estimator")
 # Where Dagster keeps the data version of a materialization that no run has made.
 DATA_VERSION_TAG = "dagster/data_version"
 
@@ -47,7 +45,7 @@ def approve(model: str, version: str | None, reason: str, as_json: bool) -> None
             reason=reason,
             at=at,
             loop_time=Clock(settings.clock_file).now(),
-            evidence={name: candidate.tags.get(name, "") for name in EVIDENCE},
+            evidence=candidate.release_evidence,
         )
     _finish(settings, record, at, as_json)
 

@@ -10,39 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import (
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 
 from mlops_assets.domain.contract import Contract, Task
 from mlops_assets.domain.errors import NotTrainableError
+from mlops_assets.domain.estimators import ESTIMATORS, estimator_class
 from mlops_assets.domain.features import pipeline
-
-
-@dataclass(frozen=True)
-class Family:
-    """How one estimator is built for each kind of task."""
-
-    encoders: str
-    classifier: type | None
-    regressor: type | None
-    defaults: Mapping[str, Any]
-
-
-ESTIMATORS: Mapping[str, Family] = {
-    "logistic_regression": Family("linear", LogisticRegression, None, {"max_iter": 500}),
-    "ridge": Family("linear", None, Ridge, {}),
-    "random_forest": Family("forest", RandomForestClassifier, RandomForestRegressor, {}),
-    "hist_gradient_boosting": Family(
-        "boosting", HistGradientBoostingClassifier, HistGradientBoostingRegressor, {}
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -78,11 +52,11 @@ def fit(
     y: np.ndarray,
     seed: int,
 ) -> Pipeline:
-    """Fit a trial on `frame` (the contract's columns) and `y` (class indices, or values)."""
-    family = ESTIMATORS[trial.estimator]
-    kind = family.regressor if contract.task == "regression" else family.classifier
-    if kind is None:
-        raise ValueError(f"{trial.estimator} cannot be used for the task {contract.task!r}")
+    """Fit a trial on `frame` (the contract's columns) and `y` (class indices, or values).
+
+    Raises NotTrainableError when the estimator's library is not installed.
+    """
+    family, kind = ESTIMATORS[trial.estimator], estimator_class(trial.estimator, contract.task)
     settings = {**family.defaults, **trial.params}
     if "random_state" in kind().get_params():
         settings["random_state"] = seed

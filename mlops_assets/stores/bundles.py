@@ -28,12 +28,23 @@ SKOPS_MODEL = "model.skops"
 
 # All that a pipeline of ours may hold beyond what skops trusts by itself. A type outside this
 # list is refused, whatever the file says about itself.
+# LightGBM keeps its model as text. XGBoost keeps raw bytes, a dump of its memory that its
+# documentation calls unfit for exchange: it is served through ONNX or not at all.
 TRUSTED_TYPES = (
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
     "mlops_assets.domain.features.AsFloat32",
     "mlops_assets.domain.features.DeriveColumns",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
+)
+
+XGBOOST_HINT = (
+    " (xgboost's own format is raw bytes that cannot be checked, so its models are served through "
+    "ONNX only: choose settings that convert)"
 )
 
 Runtime = Literal["onnx", "skops"]
@@ -166,7 +177,8 @@ class SkopsScorer:
         try:
             self._pipeline = skops.io.load(path, trusted=list(TRUSTED_TYPES))
         except Exception as error:
-            raise BundleError(f"{path} is no pipeline that we trust: {error}") from error
+            why = XGBOOST_HINT if "xgboost" in str(error) else ""
+            raise BundleError(f"{path} is no pipeline that we trust: {error}{why}") from error
         self.contract = contract
         self._predict = (
             self._pipeline.predict if contract.task == "regression" else self._probabilities

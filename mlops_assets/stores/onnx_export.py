@@ -7,6 +7,7 @@ float32 would move values across split points.
 from typing import Any
 
 from mlops_assets.domain.contract import Contract
+from mlops_assets.stores.boosted_trees import register_converters
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
 
@@ -15,7 +16,8 @@ def to_onnx(pipeline: Any, contract: Contract) -> bytes:
     """Return the serialised graph.
 
     Outputs are `label` and `probabilities` for a classifier, `variable` for a regressor. Raises
-    whatever skl2onnx raises for a step that it cannot convert.
+    whatever skl2onnx raises for a step that it cannot convert, NotImplementedError for a boosting
+    library's setting that has no equal in ONNX.
     """
     from skl2onnx import convert_sklearn, update_registered_converter
     from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
@@ -23,6 +25,7 @@ def to_onnx(pipeline: Any, contract: Contract) -> bytes:
 
     from mlops_assets.domain.features import AsFloat32, DeriveColumns
 
+    register_converters()
     update_registered_converter(
         DeriveColumns,
         "MlopsAssetsDeriveColumns",

@@ -26,6 +26,8 @@ PREVIOUS_CHAMPION = "previous_champion"
 BUNDLE = "bundle"
 GATES_TAG = "gates"
 RELEASED_AT_TAG = "released_at"
+EVIDENCE_TAGS = ("training_set", "data_hash", "runtime", "parity", "estimator")
+WARNING_TAG = "warning"
 # Why a version must not serve any more; whoever holds it never gets traffic.
 QUARANTINED_TAG = "quarantined"
 # Who gave traffic to a version that has not passed its gates.
@@ -47,6 +49,12 @@ class Version:
     def passed_gates(self) -> bool:
         """Whether every blocking gate was passed."""
         return self.tags.get(GATES_TAG) == "passed"
+
+    @property
+    def release_evidence(self) -> dict[str, str]:
+        """What a release of it is based on; `warning` only where there is one."""
+        found = {name: self.tags.get(name, "") for name in EVIDENCE_TAGS}
+        return found | ({WARNING_TAG: self.tags[WARNING_TAG]} if WARNING_TAG in self.tags else {})
 
     @property
     def quarantined(self) -> str:

@@ -108,10 +108,10 @@ def register(
             pipeline,
             name="model",
             serialization_format="skops",
-            skops_trusted_types=list(TRUSTED_TYPES),
+            skops_trusted_types=[*TRUSTED_TYPES, *_types_only_here(pipeline)],
             signature=infer_signature(example, outputs),
             input_example=example,
-            pip_requirements=list(REQUIREMENTS),
+            pip_requirements=_requirements(pipeline),
         )
     client = registry.client
     if not client.search_registered_models(f"name = '{model}'"):
@@ -125,6 +125,22 @@ def register(
     )
     registry.set_alias(model, CHALLENGER, str(version.version))
     return str(version.version)
+
+
+def _library(pipeline: Any) -> str:
+    return type(pipeline.named_steps["model"]).__module__.partition(".")[0]
+
+
+def _requirements(pipeline: Any) -> list[str]:
+    return [*REQUIREMENTS, *({_library(pipeline)} - {"sklearn"})]
+
+
+def _types_only_here(pipeline: Any) -> list[str]:
+    """Types that MLflow needs to check what it has just written; serving never trusts them."""
+    if _library(pipeline) != "xgboost":
+        return []
+    name = type(pipeline.named_steps["model"]).__name__
+    return ["xgboost.core.Booster", f"xgboost.sklearn.{name}"]
 
 
 @contextmanager

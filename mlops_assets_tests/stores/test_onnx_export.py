@@ -8,7 +8,8 @@ import pytest
 
 from mlops_assets.domain.contract import Contract, ContractColumn, Task
 from mlops_assets.domain.features import as_arrays, model_frame
-from mlops_assets.domain.training import ESTIMATORS, Trial, fit, outputs_of
+from mlops_assets.domain.estimators import ESTIMATORS
+from mlops_assets.domain.training import Trial, fit, outputs_of
 from mlops_assets.stores.onnx_export import to_onnx
 
 COLUMNS = (
@@ -30,12 +31,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ridge": {},
     "random_forest": {"n_estimators": 15},
     "hist_gradient_boosting": {"max_iter": 25},
+    "lightgbm": {"n_estimators": 25},
+    "xgboost": {"n_estimators": 25},
 }
 CASES: list[tuple[str, Task]] = [
     (name, task)
     for name, family in ESTIMATORS.items()
     for task in ("binary", "multiclass", "regression")
-    if (family.regressor if task == "regression" else family.classifier)
+    if family.name_for(task)  # type: ignore[arg-type]
 ]
 
 
@@ -119,7 +122,9 @@ def test_the_graph_names_its_inputs_and_outputs_as_serving_expects():
         assert [part.name for part in session.get_outputs()] == outputs
 
 
-@pytest.mark.parametrize("estimator", ["random_forest", "hist_gradient_boosting"])
+@pytest.mark.parametrize(
+    "estimator", ["random_forest", "hist_gradient_boosting", "lightgbm", "xgboost"]
+)
 def test_values_at_the_edge_of_float32_stay_on_their_side(estimator: str):
     columns = COLUMNS[1:2]
     draw = np.random.default_rng(0)
