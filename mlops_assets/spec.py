@@ -11,11 +11,13 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn, Task
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.domain.rows import ColumnRule, RowRule, RowsContract
+from mlops_assets.spec_part import Part
+from mlops_assets.spec_serving import Serving
 
 Scalar = bool | int | float | str
 LossMetric = Literal["log_loss", "brier", "mae", "rmse"]
@@ -30,12 +32,6 @@ TASK_METRICS: dict[Task, frozenset[str]] = {
     "regression": frozenset(("mae", "rmse", "r2")),
 }
 PERIODS_PER_MONTH = {"hourly": 730, "daily": 30, "weekly": 4, "monthly": 1}
-
-
-class Part(BaseModel):
-    """A frozen section of the spec that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ParquetSource(Part):
@@ -316,12 +312,6 @@ class Retraining(Part):
     )
 
 
-class Serving(Part):
-    """Limits of the HTTP endpoint."""
-
-    max_rows: int = Field(default=10_000, ge=1, description="Most rows in one request.")
-
-
 class ModelSpec(Part):
     """One model: where its rows come from, what it predicts, and how it is kept good."""
 
@@ -346,7 +336,7 @@ class ModelSpec(Part):
     gates: Gates = Field(default=Gates(), description="What a challenger must prove.")
     monitoring: Monitoring = Field(default=Monitoring(), description="How it is watched.")
     retraining: Retraining = Field(default=Retraining(), description="When the loop acts.")
-    serving: Serving = Field(default=Serving(), description="Limits of the HTTP endpoint.")
+    serving: Serving = Field(default=Serving(), description="How it is served and guarded.")
 
     @property
     def primary_metric(self) -> Metric:

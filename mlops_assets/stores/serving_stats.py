@@ -41,9 +41,11 @@ class SnapshotReader:
         try:
             stat = path.stat()
             signature = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-            before = self._files.get(path.name)
-            if before and before[0] == signature:
+            before = self._files.get(path.name, ((), {}))
+            if before[0] == signature:
                 return
+            # A file that cannot be read is told once.
+            self._files[path.name] = (signature, before[1])
             self._files[path.name] = (signature, counts_of(json.loads(path.read_bytes())))
         except FileNotFoundError:
             return

@@ -83,7 +83,8 @@ def test_a_damaged_snapshot_is_told_and_counts_with_what_it_said_last(
     reader.totals()
     (tmp_path / "1-a.json").write_text(content)
     assert reader.totals()["m", "4"].requests == 10
-    assert "1-a.json cannot be read" in caplog.text
+    assert reader.totals()["m", "4"].requests == 10
+    assert caplog.text.count("1-a.json cannot be read") == 1
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path):
