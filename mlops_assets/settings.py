@@ -53,8 +53,10 @@ class Settings(BaseSettings):
     serve_host: str = Field(default="127.0.0.1", description="Address that the HTTP server binds.")
     serve_port: int = Field(default=8000, description="Port of the HTTP server.")
     serve_replicas: int = Field(default=1, description="Ray Serve replicas.", ge=1)
-    serve_token: str = Field(
-        default="", description="Bearer token; required when serve_host is not a loopback address."
+    serve_token_file: Path | None = Field(
+        default=None,
+        description="File (mode 0600) with one or two bearer tokens, one per line; required when "
+        "serve_host is not a loopback address. `mlops token` makes it.",
     )
     follow_seconds: float = Field(
         default=1.0, description="How often serving looks for a moved alias, in seconds.", gt=0
@@ -94,6 +96,11 @@ class Settings(BaseSettings):
         return self.home / "serving" / "state.json"
 
     @property
+    def serving_stats(self) -> Path:
+        """Folder in which each replica keeps its counts."""
+        return self.home / "serving" / "stats"
+
+    @property
     def prediction_log(self) -> Path:
         """Folder of prediction log segments."""
         return self.home / "prediction_log"
@@ -126,9 +133,9 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The environment of a child process that must share these settings."""
         own = {
-            f"MLOPS_{name.upper()}": str(getattr(self, name))
+            f"MLOPS_{name.upper()}": str(value)
             for name in type(self).model_fields
-            if str(getattr(self, name))
+            if (value := getattr(self, name)) not in (None, "")
         }
         return {
             **os.environ,

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.settings import Settings
+from serving.answers import Refusal
+from serving.auth import Tokens
 from serving.environment import LOOPBACK
-from serving.http import MAX_BODY_BYTES, PredictionService, body_too_large, refuse
+from serving.http import PredictionService
+from serving.ingress import install, read_rest
 from serving.models import ModelSet
+from serving.stats import Stats
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,27 +27,29 @@ MAX_ONGOING_REQUESTS = 200
 class Replica:
     """One serving process: the models it holds and the HTTP requests it answers."""
 
-    def __init__(self, pointer: str, prediction_log: str, token: str) -> None:
+    def __init__(self, pointer: str, prediction_log: str, stats: str, token_file: str) -> None:
         from starlette.responses import Response
 
         keep_to_loopback()
         self._response = Response
-        self._models = ModelSet(Path(pointer))
+        counts = Stats(Path(stats))
+        counts.start()
+        self._models = ModelSet(Path(pointer), counts.swapped)
         self._models.start()
-        self._service = PredictionService(self._models, Path(prediction_log), token)
+        tokens = Tokens(Path(token_file) if token_file else None)
+        self._service = PredictionService(self._models, Path(prediction_log), tokens, counts)
+        install(self._service)
 
     async def __call__(self, request: "Request") -> "Response":
-        """Answer one HTTP request."""
-        body = await read_body(request)
-        if body is None:
-            answer = body_too_large()
-        else:
-            try:
-                answer = self._service.handle(
-                    request.method, request.url.path, request.headers, body
-                )
-            except UnicodeError:
-                answer = refuse(400, "path", "the path is not UTF-8")
+        """Answer one request that came through Ray's own proxy, where there is no HAProxy."""
+        try:
+            # Ray has read the body already, so there is no first part to start from.
+            body = await read_rest(b"", request.receive)
+            answer = await self._service.answer(
+                request.method, request.url.path, request.headers, body
+            )
+        except Refusal as refusal:
+            answer = refusal.answer()
         return self._response(answer.body, answer.status, answer.headers)
 
 
@@ -64,18 +70,6 @@ def keep_to_loopback() -> None:
     )
 
 
-async def read_body(request: "Request") -> bytes | None:
-    """The request's body, or None once it exceeds MAX_BODY_BYTES."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
 def application(settings: Settings) -> Any:
     """The bound Serve application for these settings."""
     from ray import serve
@@ -93,5 +87,8 @@ def application(settings: Settings) -> Any:
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
     return deployment.bind(
-        str(settings.serving_state), str(settings.prediction_log), settings.serve_token
+        str(settings.serving_state),
+        str(settings.prediction_log),
+        str(settings.serving_stats),
+        str(settings.serve_token_file or ""),
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mlops_assets.domain.errors import MlopsError
 from mlops_assets.settings import Settings
+from mlops_assets.stores.tokens import read_tokens
 
 LOOPBACK = "127.0.0.1"
 # Ray puts sockets of up to 70 more characters into this folder; the kernel allows 107 in all.
@@ -46,11 +47,17 @@ class Place:
 
 
 def check_address(settings: Settings) -> None:
-    """Refuse an address that the network reaches while there is no token."""
-    if not is_loopback(settings.serve_host) and not settings.serve_token:
+    """Refuse an address that the network reaches while there is no token.
+
+    Raises ServingError, or TokenError for a token file that cannot be used.
+    """
+    if settings.serve_token_file is not None:
+        read_tokens(settings.serve_token_file)
+    elif not is_loopback(settings.serve_host):
         raise ServingError(
             f"MLOPS_SERVE_HOST is {settings.serve_host}, which the network reaches, and there is "
-            "no token: set MLOPS_SERVE_TOKEN, or serve on 127.0.0.1."
+            "no token: make one with `mlops token` and name its file in MLOPS_SERVE_TOKEN_FILE, "
+            "or serve on 127.0.0.1."
         )
 
 
@@ -119,6 +126,8 @@ def ray_environment(place: Place, replicas: int) -> dict[str, str]:
         "DASHBOARD_METRIC_PORT": ports[1],
         "OMP_NUM_THREADS": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # Ray would have replicas yield (nice 15) to whatever else runs, a training among it.
+        "RAY_worker_niceness": "0",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": DRAIN_SECONDS,
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": DRAIN_SECONDS,
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",

@@ -4,68 +4,108 @@
 Bad input never gives a 5xx answer, and no answer repeats the values that a client sent.
 """
 
-import hmac
+import asyncio
 import logging
-import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from mlops_assets.domain.errors import RequestError
-from mlops_assets.domain.requests import ParsedRequest, TooManyRowsError
-from mlops_assets.stores.prediction_log import LoggedRequest, SegmentWriter
+from mlops_assets.domain.requests import TooManyRowsError
+from serving import native
+from serving.answers import Answer, Refusal
+from serving.auth import Tokens
 from serving.bodies import BodyError, decode
-from serving.models import LoadedModel, ModelSet, ModelState
+from serving.models import ModelSet, ModelState
 from serving.openapi import document
+from serving.predictor import Predictor
+from serving.repeats import Repeats
+from serving.stats import Stats
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 PREFIX = "/v1/models/"
 SUFFIX = "/predict"
-JSON = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP response with a JSON body."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=lambda: {"content-type": JSON})
-
-
-def refuse(status: int, where: str, message: str, **headers: str) -> Answer:
-    """An error answer: the field at fault and what to do about it."""
-    body = orjson.dumps({"error": {"field": where, "message": message}})
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status, body, {"content-type": JSON, **named})
+# Shorter requests to a compiled model are answered at once, others by threads of their own, so
+# that nobody's single record waits behind somebody's ten thousand.
+QUICK_BYTES = 32 * 1024
+BULK_THREADS = 2
+EXACT_THREADS = 32
+MAX_WAITING = 200
+REQUEST_SECONDS = 30.0
 
 
 class PredictionService:
-    """Answers requests with the models of a ModelSet and logs each prediction.
+    """Answers requests with the models of a ModelSet and logs each prediction."""
 
-    `token`, if not empty, must come as a bearer token on every path but /health.
-    """
-
-    def __init__(self, models: ModelSet, prediction_log: Path, token: str = "") -> None:
+    def __init__(
+        self,
+        models: ModelSet,
+        prediction_log: Path,
+        tokens: Tokens | None = None,
+        stats: Stats | None = None,
+    ) -> None:
         self._models = models
-        self._prediction_log = prediction_log
-        self._token = f"Bearer {token}".encode() if token else b""
-        self._writers: dict[str, SegmentWriter] = {}
+        self._tokens = tokens or Tokens(None)
+        self._stats = stats or Stats()
+        self._predictor = Predictor(prediction_log, self._stats)
+        self._repeats = Repeats()
+        self._waiting = 0
+        self._bulk = ThreadPoolExecutor(BULK_THREADS, "bulk")
+        self._exact = ThreadPoolExecutor(EXACT_THREADS, "exact")
+
+    async def answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        """Answer one request without blocking the event loop for long."""
+        pool = self._pool(path, body)
+        if pool is None:
+            return self.handle(method, path, headers, body)
+        if self._waiting >= MAX_WAITING:
+            busy = Refusal(503, "server", "too many requests wait: try again", retry_after="1")
+            return self._refused(path, busy)
+        self._waiting += 1
+        try:
+            work = asyncio.get_running_loop().run_in_executor(
+                pool, self.handle, method, path, headers, body
+            )
+            return await asyncio.wait_for(asyncio.shield(work), REQUEST_SECONDS)
+        except TimeoutError:
+            late = Refusal(503, "server", "took too long: send fewer records", retry_after="1")
+            return self._refused(path, late)
+        finally:
+            self._waiting -= 1
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer one request; `headers` has lower-case names (or ignores case)."""
+        try:
+            return self._route(method, path, headers, body)
+        except Refusal as error:
+            refusal = error
+        except BodyError as error:
+            refusal = Refusal(400, "body", str(error))
+        except TooManyRowsError as error:
+            refusal = Refusal(413, error.field, str(error))
+        except RequestError as error:
+            refusal = Refusal(422, error.field, str(error))
+        return self._refused(path, refusal)
+
+    def close(self) -> None:
+        """Finish what is under way and close the log segments."""
+        self._bulk.shutdown()
+        self._exact.shutdown()
+        self._predictor.close()
+
+    def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         if path == "/health":
             return self._read_only(method, self._health)
-        if self._token and not self._is_authorised(headers):
-            return refuse(
+        if self._tokens.are_needed and not self._tokens.admit(headers.get("authorization", "")):
+            raise Refusal(
                 401,
                 "authorization",
                 "send the header Authorization: Bearer <token>",
@@ -73,24 +113,35 @@ class PredictionService:
             )
         if path.startswith(PREFIX) and path.endswith(SUFFIX):
             if method != "POST":
-                return refuse(405, "method", "use POST", allow="POST")
+                raise Refusal(405, "method", "use POST", allow="POST")
             return self._predict(path[len(PREFIX) : -len(SUFFIX)], body)
         if path == "/openapi.json":
             return self._read_only(method, self._openapi)
-        return refuse(404, "path", "try /health, /openapi.json or /v1/models/<model>/predict")
+        raise Refusal(404, "path", "try /health, /openapi.json or /v1/models/<model>/predict")
 
-    def close(self) -> None:
-        """Close the log segments."""
-        for writer in self._writers.values():
-            writer.close()
+    def _refused(self, path: str, refusal: Refusal) -> Answer:
+        self._stats.refused(self._model_of(path), refusal.status)
+        return refusal.answer()
 
-    def _is_authorised(self, headers: Mapping[str, str]) -> bool:
-        sent = headers.get("authorization", "").encode("utf-8", "replace")
-        return hmac.compare_digest(sent, self._token)
+    def _model_of(self, path: str) -> str:
+        """The model that a path names, if it is one of ours: clients must not invent labels."""
+        if not path.startswith(PREFIX):
+            return ""
+        name = path[len(PREFIX) :].partition("/")[0]
+        return name if name in self._models.models else ""
 
-    def _read_only(self, method: str, answer: Any) -> Answer:
+    def _pool(self, path: str, body: bytes) -> ThreadPoolExecutor | None:
+        """The threads that should answer, or None where the answer takes no time."""
+        state = self._models.models.get(self._model_of(path))
+        if state is None or state.loaded is None:
+            return None
+        if state.loaded.onnx is None:
+            return self._exact
+        return self._bulk if len(body) > QUICK_BYTES else None
+
+    def _read_only(self, method: str, answer: Callable[[], Any]) -> Answer:
         if method not in ("GET", "HEAD"):
-            return refuse(405, "method", "use GET", allow="GET")
+            raise Refusal(405, "method", "use GET", allow="GET")
         return Answer(200, orjson.dumps(answer()) if method == "GET" else b"")
 
     def _health(self) -> dict[str, Any]:
@@ -105,116 +156,63 @@ class PredictionService:
 
     def _openapi(self) -> dict[str, Any]:
         loaded = (state.loaded for state in self._models.models.values())
-        return document([model.scorer.contract for model in loaded if model], bool(self._token))
+        return document(
+            [model.scorer.contract for model in loaded if model], self._tokens.are_needed
+        )
 
     def _predict(self, name: str, raw: bytes) -> Answer:
         started = time.perf_counter()
         if len(raw) > MAX_BODY_BYTES:
-            return body_too_large()
+            raise body_too_large()
         state = self._models.models.get(name)
         if state is None:
-            return refuse(404, "model", "no such model is released; see /health")
+            raise Refusal(404, "model", "no such model is released; see /health")
         if state.loaded is None:
-            return refuse(503, "model", "the model is not loaded yet; see /health", retry_after="1")
-        try:
-            request = state.loaded.parser.parse(decode(raw))
-            outputs = _score(state.loaded, request)
-        except BodyError as error:
-            return refuse(400, "body", str(error))
-        except TooManyRowsError as error:
-            return refuse(413, error.field, str(error))
-        except RequestError as error:
-            return refuse(422, error.field, str(error))
-        ids = _prediction_ids(len(outputs))
-        record = _record(state.loaded, request, outputs, ids, started)
-        try:
-            self._writer(name).append(record)
-        except OSError:
-            logger.exception("The prediction log of %s cannot be written", name)
-            return refuse(503, "server", "the prediction cannot be logged", retry_after="5")
-        return Answer(200, _response(state.loaded, record))
+            raise Refusal(503, "model", "the model is not loaded yet; see /health", retry_after="1")
+        one = state.loaded.reader.read(raw) if state.loaded.reader else None
+        if one is not None:
+            before = self._repeated(name, one.request_id, raw)
+            if before is not None:
+                return before
+            quick = self._predictor.record(name, state, one, started)
+            if quick is not None:
+                return self._answered(name, one.request_id, raw, native.render(quick))
+        request = state.loaded.parser.parse(decode(raw))
+        before = self._repeated(name, request.request_id, raw)
+        if before is not None:
+            return before
+        predicted = self._predictor.rows(name, state, request, started)
+        return self._answered(name, request.request_id, raw, native.render(predicted))
 
-    def _writer(self, name: str) -> SegmentWriter:
-        writer = self._writers.get(name)
-        if writer is None:
-            writer = self._writers[name] = SegmentWriter(self._prediction_log / name)
-        return writer
+    def _repeated(self, name: str, request_id: str, raw: bytes) -> Answer | None:
+        return self._repeats.find(name, request_id, raw) if request_id else None
+
+    def _answered(self, name: str, request_id: str, raw: bytes, answer: Answer) -> Answer:
+        if request_id:
+            self._repeats.remember(name, request_id, raw, answer)
+        return answer
 
 
-def body_too_large() -> Answer:
-    """The answer to a body above MAX_BODY_BYTES; the connection is not worth keeping."""
+def body_too_large() -> Refusal:
+    """The refusal of a body above MAX_BODY_BYTES; the connection is not worth keeping."""
     message = f"the body is larger than {MAX_BODY_BYTES} bytes: split the request"
-    return refuse(413, "body", message, connection="close")
+    return Refusal(413, "body", message, connection="close")
 
 
 def _health_of(state: ModelState) -> dict[str, Any]:
-    target = state.loaded.target if state.loaded else state.target
+    version = state.loaded.version if state.loaded else state.target.version
     health: dict[str, Any] = {
         "loaded": state.loaded is not None,
-        "version": target.version,
-        "since": target.since,
-        "released_at": target.released_at,
+        "version": version,
+        "since": state.target.since,
+        "released_at": state.target.released_at,
     }
-    return {**health, "problem": state.problem} if state.problem else health
-
-
-def _score(model: LoadedModel, request: ParsedRequest) -> np.ndarray:
-    outputs = model.scorer.score(request.columns)
-    if not np.isfinite(outputs).all():
-        row = int(np.flatnonzero(~np.isfinite(outputs).all(axis=1))[0])
-        raise RequestError("the model has no finite output for this record", f"records[{row}]")
-    return outputs
-
-
-def _prediction_ids(rows: int) -> list[str]:
-    """Ids that are unique whatever the client sends: random per request, then the row's number."""
-    stem = os.urandom(12).hex()
-    return [f"{stem}-{row}" for row in range(rows)]
-
-
-def _record(
-    model: LoadedModel,
-    request: ParsedRequest,
-    outputs: np.ndarray,
-    ids: list[str],
-    started: float,
-) -> LoggedRequest:
-    return LoggedRequest(
-        request_id=request.request_id or ids[0].removesuffix("-0"),
-        at=datetime.now(UTC).isoformat(),
-        version=model.target.version,
-        variant="champion",
-        latency_ms=round((time.perf_counter() - started) * 1000, 3),
-        ids=ids,
-        entities=request.entities,
-        event_times=request.event_times,
-        # orjson writes NaN as null.
-        features={name: values.tolist() for name, values in request.columns.items()},
-        outputs=outputs.tolist(),
-    )
-
-
-def _response(model: LoadedModel, record: LoggedRequest) -> bytes:
-    contract = model.scorer.contract
-    classes = contract.classes
-    predictions: list[dict[str, Any]] = []
-    for prediction_id, output in zip(record.ids, record.outputs, strict=True):
-        if classes:
-            # index() finds the first of equals: ties go to the lower class, here as everywhere.
-            label = classes[output.index(max(output))]
-            one: dict[str, Any] = {
-                "prediction_id": prediction_id,
-                "prediction": label,
-                "probability": dict(zip(classes, output, strict=True)),
-            }
-        else:
-            one = {"prediction_id": prediction_id, "prediction": output[0]}
-        predictions.append(one)
-    return orjson.dumps(
-        {
-            "model": contract.model,
-            "version": record.version,
-            "request_id": record.request_id,
-            "predictions": predictions,
+    if state.weights:
+        health["split"] = {
+            variant: {"version": state.variants[variant].version, "percent": percent}
+            for variant, percent in state.weights
         }
-    )
+    for name, one in (("shadow", state.shadow), ("fallback", state.fallback)):
+        if one is not None:
+            health[name] = one.version
+    return {**health, "problem": state.problem} if state.problem else health

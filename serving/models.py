@@ -5,21 +5,17 @@ there, and then the whole mapping is swapped by one assignment, so a request see
 set or the new one. A bundle that cannot be loaded leaves the last good version in place.
 """
 
-import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
-
-from mlops_assets.domain.contract import MISSING_CATEGORY, Contract
 from mlops_assets.domain.errors import BundleError
-from mlops_assets.domain.requests import RequestParser
-from mlops_assets.stores.bundles import Scorer, load_scorer
+from serving.loading import LoadedModel, load
+from serving.pointer import Bundle, Target, read_pointer
 
 logger = logging.getLogger(__name__)
 
@@ -29,38 +25,30 @@ RETRY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Target:
-    """What the pointer file asks to be served for one model."""
-
-    version: str
-    path: str
-    since: str
-    released_at: str
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """One version, ready to answer."""
-
-    target: Target
-    scorer: Scorer
-    parser: RequestParser
-
-
-@dataclass(frozen=True)
 class ModelState:
-    """What is served of one model, if anything, and why that is not what was asked for."""
+    """What is served of one model, if anything, and why that is not what was asked for.
+
+    `weights` and `variants` describe the split: share in percent, and version, by variant.
+    """
 
     loaded: LoadedModel | None
     target: Target
     problem: str = ""
+    weights: tuple[tuple[str, float], ...] = ()
+    variants: Mapping[str, LoadedModel] = field(default_factory=dict)
+    shadow: LoadedModel | None = None
+    fallback: LoadedModel | None = None
 
 
 class ModelSet:
     """All models of this process; `models` is always a complete, immutable picture."""
 
-    def __init__(self, pointer: Path) -> None:
+    def __init__(
+        self, pointer: Path, on_swap: Callable[[str, float], None] = lambda model, seconds: None
+    ) -> None:
         self._pointer = pointer
+        # Told of each new champion: its model, and the seconds that getting it ready took.
+        self._on_swap = on_swap
         self._seen: tuple[int, ...] | None = None
         self._retry_at = 0.0
         self._stop = threading.Event()
@@ -75,7 +63,7 @@ class ModelSet:
         if signature == self._seen and not is_due:
             return False
         try:
-            targets = _read_pointer(self._pointer)
+            targets = read_pointer(self._pointer)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             self.problem = f"{self._pointer.name} cannot be read: {error!r}"
             logger.error("%s; serving what is loaded", self.problem)
@@ -115,76 +103,88 @@ class ModelSet:
 
     def _apply(self, targets: Mapping[str, Target]) -> None:
         before = self.models
-        self.models = MappingProxyType(
-            {name: _advance(name, before.get(name), target) for name, target in targets.items()}
-        )
+        loaded = {
+            (one.version, one.path): one for state in before.values() for one in versions_of(state)
+        }
+        after: dict[str, ModelState] = {}
+        for name, target in targets.items():
+            began = time.perf_counter()
+            after[name] = _advance(name, before.get(name), target, loaded)
+            if _version(after[name]) != _version(before.get(name)):
+                self._on_swap(name, time.perf_counter() - began)
+        self.models = MappingProxyType(after)
 
 
-def _advance(name: str, before: ModelState | None, target: Target) -> ModelState:
+def versions_of(state: ModelState) -> list[LoadedModel]:
+    """Every version that is loaded for one model."""
+    found = (state.loaded, *state.variants.values(), state.shadow, state.fallback)
+    return [one for one in found if one is not None]
+
+
+def _version(state: ModelState | None) -> str:
+    return state.loaded.version if state and state.loaded else ""
+
+
+Loaded = Mapping[tuple[str, str], LoadedModel]
+
+
+def _advance(name: str, before: ModelState | None, target: Target, loaded: Loaded) -> ModelState:
     """The next state of one model: the target if it loads, else what was served before."""
     current = before.loaded if before else None
-    if current and (current.target.version, current.target.path) == (target.version, target.path):
-        return ModelState(current, target)
+    champion, problem = _have(name, Bundle(target.version, target.path), loaded)
+    if champion is None:
+        if before is None or before.problem != problem:
+            kept = f"version {current.version}" if current else "nothing"
+            logger.error("Model %s: %s Still serving %s.", name, problem, kept)
+        if current is None:
+            return ModelState(None, target, problem)
+        champion = current
+    return _with_others(name, ModelState(champion, target, problem), loaded)
+
+
+def _with_others(name: str, state: ModelState, loaded: Loaded) -> ModelState:
+    """The state with the versions beside the champion; one that cannot be had gets nothing."""
+    target, problems = state.target, [state.problem]
+
+    def have(bundle: Bundle | None) -> LoadedModel | None:
+        if bundle is None:
+            return None
+        one, problem = _have(name, bundle, loaded)
+        if one is not None and state.loaded and not _fits(one, state.loaded):
+            one, problem = None, f"version {bundle.version} takes other inputs than the champion"
+        problems.append(problem)
+        return one
+
+    split = [(variant, have(bundle), weight) for variant, bundle, weight in target.split]
+    return replace(
+        state,
+        weights=tuple((variant, weight) for variant, one, weight in split if one is not None),
+        variants={variant: one for variant, one, _ in split if one is not None},
+        shadow=have(target.shadow),
+        fallback=have(target.fallback),
+        problem="; ".join(filter(None, problems)),
+    )
+
+
+def _fits(one: LoadedModel, champion: LoadedModel) -> bool:
+    """Whether every request that the champion understands can be scored by this version too."""
+    theirs = {column.name: column for column in champion.contract.columns}
+    return one.contract.classes == champion.contract.classes and all(
+        theirs.get(column.name) is not None
+        and theirs[column.name].type == column.type
+        and (column.nullable or not theirs[column.name].nullable)
+        for column in one.contract.columns
+    )
+
+
+def _have(name: str, bundle: Bundle, loaded: Loaded) -> tuple[LoadedModel | None, str]:
+    """The version, loaded now if need be; or None and why it cannot be."""
+    found = loaded.get((bundle.version, bundle.path))
+    if found is not None:
+        return found, ""
     try:
-        return ModelState(load(target), target)
+        return load(bundle), ""
     except (BundleError, OSError) as error:
         # /health shows the reason to anyone, so it names no folder of this machine.
-        said = str(error).replace(target.path, f"{name}/{target.version}")
-        reason = f"version {target.version} cannot be loaded: {said}"
-        if before is None or before.problem != reason:
-            kept = f"version {current.target.version}" if current else "nothing"
-            logger.error("Model %s: %s Still serving %s.", name, reason, kept)
-        return ModelState(current, target, reason)
-
-
-def load(target: Target) -> LoadedModel:
-    """Verify, load and warm up one bundle; raises BundleError when it cannot serve."""
-    scorer = load_scorer(Path(target.path))
-    warm_up(scorer)
-    return LoadedModel(target, scorer, RequestParser(scorer.contract))
-
-
-def warm_up(scorer: Scorer) -> None:
-    """Score one synthetic row, so that the first client waits for nothing.
-
-    Raises BundleError when the model cannot score it, or answers in another shape than its
-    contract says.
-    """
-    contract = scorer.contract
-    try:
-        output = scorer.score(synthetic_row(contract))
-    except Exception as error:
-        raise BundleError(
-            f"{contract.model} cannot score a row of its contract: {error}"
-        ) from error
-    expected = (1, len(contract.classes) or 1)
-    if output.shape != expected:
-        raise BundleError(
-            f"{contract.model} answers in shape {output.shape}, its contract says {expected}."
-        )
-
-
-def synthetic_row(contract: Contract) -> dict[str, np.ndarray]:
-    """One row of zeros and missing categories, as float64 and object arrays of shape (1,)."""
-    return {
-        column.name: np.array([MISSING_CATEGORY], dtype=object)
-        if column.type == "category"
-        else np.zeros(1)
-        for column in contract.columns
-    }
-
-
-def _read_pointer(path: Path) -> dict[str, Target]:
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    return {
-        name: Target(
-            version=str(entry["version"]),
-            path=entry["path"],
-            since=entry["since"],
-            released_at=entry["released_at"],
-        )
-        for name, entry in content["models"].items()
-    }
+        said = str(error).replace(bundle.path, f"{name}/{bundle.version}")
+        return None, f"version {bundle.version} cannot be loaded: {said}"

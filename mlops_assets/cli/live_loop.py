@@ -16,6 +16,7 @@ from mlops_assets.resources import Stores
 from mlops_assets.settings import Settings
 from mlops_assets.spec import Model
 from mlops_assets.stores.monitoring import kept
+from mlops_assets.stores.tokens import client_token
 
 SETTLE_SECONDS = 600.0
 # Over how long a period's requests are spread while a training is at work.
@@ -36,7 +37,7 @@ class LiveLoop:
         self._model = model
         self._stores = Stores.of(settings)
         self._instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
-        self._client = HttpClient(url, settings.serve_token, workers)
+        self._client = HttpClient(url, client_token(settings.serve_token_file), workers)
         # Raises when what the loop runs on is gone.
         self._watch = watch
 

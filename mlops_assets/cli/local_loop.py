@@ -78,7 +78,7 @@ class LocalLoop:
         started = time.perf_counter()
         self._refresh()
         state = self._models.models[self._model.name]
-        if state.loaded is None or state.loaded.target.version != version:
+        if state.loaded is None or state.loaded.version != version:
             raise ServiceError(f"version {version} cannot be loaded: {state.problem}")
         return time.perf_counter() - started
 

@@ -12,6 +12,7 @@ from mlops_assets.cli.endpoint import Endpoint
 from mlops_assets.cli.rows import read_rows
 from mlops_assets.cli.running import running_url
 from mlops_assets.settings import Settings
+from mlops_assets.stores.tokens import client_token
 
 CHUNK = 500
 
@@ -33,7 +34,8 @@ def predict(
     Columns that the model does not ask for are left out.
     """
     settings = Settings.load()
-    endpoint = Endpoint(url or running_url(settings, "serve"), settings.serve_token)
+    token = client_token(settings.serve_token_file)
+    endpoint = Endpoint(url or running_url(settings, "serve"), token)
     schema = endpoint.record_schema(model)
     rows = read_rows(file, schema)
     size = min(chunk, schema.max_rows)

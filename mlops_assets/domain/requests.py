@@ -153,10 +153,10 @@ def _entities(records: Sequence[Mapping[str, Any]], name: str) -> list[str | Non
 def _event_times(records: Sequence[Mapping[str, Any]], name: str) -> list[str | None]:
     if not name:
         return [None] * len(records)
-    return [_event_time(record.get(name), index, name) for index, record in enumerate(records)]
+    return [event_time_of(record.get(name), index, name) for index, record in enumerate(records)]
 
 
-def _event_time(value: Any, index: int, name: str) -> str | None:
+def event_time_of(value: Any, index: int, name: str) -> str | None:
     """The time in UTC; one without an offset is already in UTC, as the spec's times are."""
     if value is None:
         return None

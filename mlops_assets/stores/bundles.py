@@ -9,7 +9,7 @@ where they are used: scoring through ONNX needs neither scikit-learn nor pandas.
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -155,6 +155,9 @@ class OnnxScorer:
             raise BundleError(
                 f"{path} and its contract disagree on {sorted(expected ^ self._dtypes.keys())}."
             )
+        self.textual = tuple(c.name for c in contract.columns if c.type == "category")
+        self.numeric = tuple(c.name for c in contract.columns if c.type != "category")
+        self.takes_records = all(self._dtypes[name] is np.float64 for name in self.numeric)
         names = [node.name for node in self._session.get_outputs()]
         self._outputs = ["probabilities" if "probabilities" in names else names[-1]]
 
@@ -166,6 +169,23 @@ class OnnxScorer:
         }
         output = self._session.run(self._outputs, feed)[0]
         return np.asarray(output, dtype=np.float64).reshape(len(output), -1)
+
+    def score_record(
+        self, numbers: Sequence[float | None], categories: Sequence[str]
+    ) -> list[float]:
+        """Predict one row: the values of `numeric` and of `textual` columns, in that order.
+
+        The same as `score` for one row at a fraction of its fixed costs. Only where
+        `takes_records`.
+        """
+        # One array for all numbers; iterating it gives views of shape (1, 1).
+        values = np.array(numbers, dtype=np.float64).reshape(-1, 1, 1)
+        feed: dict[str, np.ndarray] = dict(zip(self.numeric, values, strict=True))
+        for name, text in zip(self.textual, categories, strict=True):
+            feed[name] = np.array([[text]], dtype=object)
+        output = self._session.run(self._outputs, feed)[0]
+        scores: list[float] = output[0].tolist()
+        return scores
 
 
 class SkopsScorer:

@@ -1,0 +1,326 @@
+"""From a valid request to logged predictions: who answers, with what, and what is remembered.
+
+Every row is answered by the variant that its entity belongs to. A version that fails on rows
+which the champion before it can score is answered for by that one, so a bad release costs no
+client a request; that it failed is counted, and the guard acts on the counts.
+"""
+
+import hashlib
+import itertools
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.errors import RequestError
+from mlops_assets.domain.requests import ParsedRequest
+from mlops_assets.domain.split import CHAMPION, variant_of
+from mlops_assets.stores.prediction_log import LoggedRequest, SegmentWriter
+from serving.answers import Refusal
+from serving.loading import LoadedModel
+from serving.models import ModelState
+from serving.shadow import Shadow
+from serving.single import SingleRecord
+from serving.stats import Stats, VersionStats
+
+logger = logging.getLogger(__name__)
+
+FALLBACK = "fallback"
+
+_PROCESS = os.urandom(10).hex()
+_NUMBERS = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """The answered rows of one request, in its order.
+
+    `outputs` has a list of probabilities, or of one value, for each row. `rows` gives version and
+    variant of each row where several versions answered, and is empty where `version` and `variant`
+    answered all.
+    """
+
+    contract: Contract
+    version: str
+    variant: str
+    request_id: str
+    ids: list[str]
+    outputs: list[list[float]]
+    rows: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """Rows scored by one version under the name of one variant."""
+
+    version: str
+    variant: str
+    outputs: list[list[float]]
+
+
+class Predictor:
+    """Scores and logs for all models of a process. Safe to share by threads."""
+
+    def __init__(self, log: Path, stats: Stats) -> None:
+        self._log = log
+        self._stats = stats
+        self._writers: dict[str, SegmentWriter] = {}
+        self._shadow = Shadow(self._write, stats)
+
+    def close(self) -> None:
+        """Finish the shadow's work and close the log segments."""
+        self._shadow.stop()
+        for writer in self._writers.values():
+            writer.close()
+
+    def record(
+        self, model: str, state: ModelState, one: SingleRecord, started: float
+    ) -> Predicted | None:
+        """Answer one record by the short way; None where it has to go the long way."""
+        champion = state.loaded
+        if champion is None or champion.onnx is None:
+            return None
+        stem = id_stem(model, one.request_id)
+        variant = CHAMPION
+        served = champion
+        if state.weights:
+            variant = variant_of(one.entity or one.request_id or stem, model, state.weights)
+            if variant != CHAMPION:
+                return None
+        try:
+            scores = served.onnx.score_record(one.numbers, one.categories)  # type: ignore[union-attr]
+        except Exception:  # noqa: BLE001 - the long way scores it again, reports it and falls back
+            return None
+        if not isfinite(sum(scores)):
+            return None
+        onnx = champion.onnx
+        features = {
+            name: [value]
+            for names, values in ((onnx.numeric, one.numbers), (onnx.textual, one.categories))
+            for name, value in zip(names, values, strict=True)
+        }
+        ids = [f"{stem}-0"]
+        seconds = time.perf_counter() - started
+        record = LoggedRequest(
+            request_id=one.request_id or stem,
+            at=datetime.now(UTC).isoformat(),
+            version=served.version,
+            variant=variant,
+            latency_ms=round(seconds * 1000, 3),
+            ids=ids,
+            entities=[one.entity],
+            event_times=[one.event_time],
+            features=features,
+            outputs=[scores],
+        )
+        self._write(model, record)
+        counts = self._stats.version(model, served.version)
+        with self._stats.lock:
+            counts.answered(record.outputs, seconds)
+            for name, text in zip(onnx.textual, one.categories, strict=True):
+                if name in served.known and text not in served.known[name]:
+                    counts.unknown_categories[name] = counts.unknown_categories.get(name, 0) + 1
+        if state.shadow is not None:
+            self._shadow.offer(model, state.shadow, record)
+        return Predicted(
+            served.contract, served.version, variant, record.request_id, ids, record.outputs
+        )
+
+    def rows(
+        self, model: str, state: ModelState, request: ParsedRequest, started: float
+    ) -> Predicted:
+        """Answer any request.
+
+        Raises RequestError for rows that no version has a finite output for, and Refusal where
+        no version can be scored, or the log cannot be written.
+        """
+        assert state.loaded is not None  # noqa: S101 - the caller has checked
+        stem = id_stem(model, request.request_id)
+        ids = [f"{stem}-{row}" for row in range(request.rows)]
+        groups = _groups(model, state, request, stem)
+        whole = len(groups) == 1
+        outputs: list[list[float]] = [[]] * request.rows
+        by_row: list[tuple[str, str]] = [("", "")] * request.rows
+        served = None
+        for variant, rows in groups.items():
+            part = request if whole else _take(request, rows)
+            served = self._score(model, state, variant, part)
+            seconds = time.perf_counter() - started
+            record = _logged(served, part, stem, [ids[row] for row in rows], seconds)
+            self._write(model, record)
+            if state.shadow is not None:
+                self._shadow.offer(model, state.shadow, record)
+            self._count(model, state, served, part, seconds)
+            for row, output in zip(rows, served.outputs, strict=True):
+                outputs[row], by_row[row] = output, (served.version, served.variant)
+        assert served is not None  # noqa: S101 - a request has at least one row
+        return Predicted(
+            contract=state.loaded.contract,
+            version=served.version if whole else state.loaded.version,
+            variant=served.variant if whole else CHAMPION,
+            request_id=request.request_id or stem,
+            ids=ids,
+            outputs=outputs,
+            rows=() if whole else by_row,
+        )
+
+    def _score(
+        self, model: str, state: ModelState, variant: str, request: ParsedRequest
+    ) -> _Served:
+        """The outputs of the variant's version, or of the first one that can stand in for it."""
+        candidates = _candidates(state, variant)
+        failed: list[tuple[LoadedModel, Exception | None]] = []
+        for name, one in candidates:
+            try:
+                outputs = one.scorer.score(request.columns)
+            except Exception as error:  # noqa: BLE001 - whatever a model raises, others may answer
+                failed.append((one, error))
+                continue
+            if not np.isfinite(outputs).all():
+                failed.append((one, None))
+                continue
+            for version, problem in failed:
+                self._failed(model, version, problem, fell_back=True)
+            return _Served(one.version, name, outputs.tolist())
+        return self._refuse(model, failed, request)
+
+    def _refuse(
+        self, model: str, failed: list[tuple[LoadedModel, Exception | None]], request: ParsedRequest
+    ) -> _Served:
+        """No version can score the rows: their own fault where all agree that no number is it."""
+        raised = [(one, error) for one, error in failed if error is not None]
+        for one, error in raised:
+            self._failed(model, one, error, fell_back=False)
+        if raised:
+            raise Refusal(500, "model", "the model failed on this request; it is reported")
+        row = _row_without_output(failed[0][0], request)
+        raise RequestError("the model has no finite output for this record", f"records[{row}]")
+
+    def _failed(
+        self, model: str, one: LoadedModel, error: Exception | None, fell_back: bool
+    ) -> None:
+        counts = self._stats.version(model, one.version)
+        with self._stats.lock:
+            is_first = not (counts.exceptions or counts.invalid_outputs)
+            counts.requests += 1
+            counts.fallbacks += fell_back
+            if error is None:
+                counts.invalid_outputs += 1
+            else:
+                counts.exceptions += 1
+        if is_first:
+            what = f"raises {type(error).__name__}" if error else "gives outputs that are no number"
+            logger.error("Model %s: version %s %s.", model, one.version, what)
+
+    def _count(
+        self,
+        model: str,
+        state: ModelState,
+        served: _Served,
+        request: ParsedRequest,
+        seconds: float,
+    ) -> None:
+        counts = self._stats.version(model, served.version)
+        known = state.loaded.known if state.loaded else {}
+        with self._stats.lock:
+            counts.answered(served.outputs, seconds)
+            for name, levels in known.items():
+                _count_unknown(counts, name, levels, request.columns)
+
+    def _write(self, model: str, record: LoggedRequest) -> None:
+        try:
+            writer = self._writers.get(model)
+            if writer is None:
+                writer = self._writers.setdefault(model, SegmentWriter(self._log / model))
+            writer.append(record)
+        except OSError as error:
+            logger.exception("The prediction log of %s cannot be written", model)
+            raise Refusal(
+                503, "server", "the prediction cannot be logged", retry_after="5"
+            ) from error
+
+
+def id_stem(model: str, request_id: str) -> str:
+    """What a request's prediction ids begin with: the same for the same request id.
+
+    Without one it is a random name of this process and a number, so that ids are unique whatever
+    clients send.
+    """
+    if not request_id:
+        return f"{_PROCESS}{next(_NUMBERS):08x}"
+    return hashlib.blake2b(f"{model}\0{request_id}".encode(), digest_size=12).hexdigest()
+
+
+def _candidates(state: ModelState, variant: str) -> list[tuple[str, LoadedModel]]:
+    """Who may answer, in order: the variant, then the champion, then the one before it."""
+    champion, fallback = state.loaded, state.fallback
+    first = state.variants.get(variant, champion)
+    found = [(variant, first)]
+    if first is not champion:
+        found.append((FALLBACK, champion))
+    found.append((FALLBACK, fallback))
+    return [(name, one) for name, one in found if one is not None]
+
+
+def _groups(
+    model: str, state: ModelState, request: ParsedRequest, stem: str
+) -> dict[str, Sequence[int]]:
+    """The rows of each variant."""
+    if not state.weights:
+        return {CHAMPION: range(request.rows)}
+    groups: dict[str, list[int]] = {}
+    for row, entity in enumerate(request.entities):
+        variant = variant_of(entity or request.request_id or stem, model, state.weights)
+        groups.setdefault(variant, []).append(row)
+    return dict(groups)
+
+
+def _take(request: ParsedRequest, rows: Sequence[int]) -> ParsedRequest:
+    index = np.asarray(rows)
+    return ParsedRequest(
+        request_id=request.request_id,
+        columns={name: values[index] for name, values in request.columns.items()},
+        entities=[request.entities[row] for row in rows],
+        event_times=[request.event_times[row] for row in rows],
+    )
+
+
+def _logged(
+    served: _Served, request: ParsedRequest, stem: str, ids: list[str], seconds: float
+) -> LoggedRequest:
+    return LoggedRequest(
+        request_id=request.request_id or stem,
+        at=datetime.now(UTC).isoformat(),
+        version=served.version,
+        variant=served.variant,
+        latency_ms=round(seconds * 1000, 3),
+        ids=ids,
+        entities=request.entities,
+        event_times=request.event_times,
+        # orjson writes NaN as null.
+        features={name: values.tolist() for name, values in request.columns.items()},
+        outputs=served.outputs,
+    )
+
+
+def _row_without_output(one: LoadedModel, request: ParsedRequest) -> int:
+    finite = np.isfinite(one.scorer.score(request.columns)).all(axis=1)
+    return int(np.flatnonzero(~finite)[0])
+
+
+def _count_unknown(
+    counts: VersionStats, name: str, levels: frozenset[str], columns: Mapping[str, Any]
+) -> None:
+    values = columns[name].tolist() if name in columns else []
+    unknown = set(values) - levels
+    if unknown:
+        times = sum(value in unknown for value in values)
+        counts.unknown_categories[name] = counts.unknown_categories.get(name, 0) + times

@@ -1,0 +1,151 @@
+"""What this process has served, counted by model version, and its snapshot for others to read.
+
+Counting happens on the way of every request, so it is a few additions to plain lists. Twice a
+second the counts are written to a small file of this process; the guard, /metrics of any replica
+and `mlops status` add up the files of all processes. Counts of a process that ended stay in its
+file, so sums never fall.
+"""
+
+import bisect
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlops_assets.stores.files import write_atomically
+
+# Upper bounds of the latency histogram's buckets, in seconds; one more bucket holds the rest.
+LATENCY_BOUNDS = (
+    0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.0025, 0.005, 0.01,
+    0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+)  # fmt: skip
+SNAPSHOT_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class VersionStats:
+    """The counts of one version of one model."""
+
+    requests: int = 0
+    rows: int = 0
+    exceptions: int = 0
+    invalid_outputs: int = 0
+    fallbacks: int = 0
+    shadow_rows: int = 0
+    latency_counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS) + 1))
+    latency_sum: float = 0.0
+    output_min: list[float] = field(default_factory=list)
+    output_max: list[float] = field(default_factory=list)
+    unknown_categories: dict[str, int] = field(default_factory=dict)
+
+    def answered(self, outputs: list[list[float]], seconds: float) -> None:
+        """Count one answered request with its outputs."""
+        self.requests += 1
+        self.rows += len(outputs)
+        self.latency_sum += seconds
+        self.latency_counts[bisect.bisect_left(LATENCY_BOUNDS, seconds)] += 1
+        if len(outputs) == 1:
+            self._widen(outputs[0], outputs[0])
+        else:
+            columns = list(zip(*outputs, strict=True))
+            self._widen([min(c) for c in columns], [max(c) for c in columns])
+
+    def _widen(self, lowest: list[float], highest: list[float]) -> None:
+        if not self.output_min:
+            self.output_min, self.output_max = list(lowest), list(highest)
+            return
+        self.output_min = [min(a, b) for a, b in zip(self.output_min, lowest, strict=True)]
+        self.output_max = [max(a, b) for a, b in zip(self.output_max, highest, strict=True)]
+
+
+class Stats:
+    """The counts of this process. Safe to share by threads: every change is made under `lock`."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.lock = threading.Lock()
+        self._started = time.time()
+        self._path = folder and folder / f"{os.getpid()}-{int(self._started * 1000)}.json"
+        self._versions: dict[tuple[str, str], VersionStats] = {}
+        self._refused: dict[str, dict[str, int]] = {}
+        self._swaps: dict[str, list[float]] = {}
+        self._shadow_dropped: dict[str, int] = {}
+        self._written = b""
+        self._stop = threading.Event()
+
+    def version(self, model: str, version: str) -> VersionStats:
+        """The counts of one version, to be changed under `lock`."""
+        key = (model, version)
+        found = self._versions.get(key)
+        if found is None:
+            found = self._versions.setdefault(key, VersionStats())
+        return found
+
+    def refused(self, model: str, status: int) -> None:
+        """Count a request that got no prediction; `model` is empty where none was named."""
+        with self.lock:
+            kinds = self._refused.setdefault(model, {})
+            kinds[str(status)] = kinds.get(str(status), 0) + 1
+
+    def swapped(self, model: str, seconds: float) -> None:
+        """Count a new version that took over; `seconds` is how long loading it took."""
+        with self.lock:
+            self._swaps.setdefault(model, []).append(seconds)
+
+    def shadow_dropped(self, model: str, rows: int) -> None:
+        """Count rows that the shadow had no time for."""
+        with self.lock:
+            self._shadow_dropped[model] = self._shadow_dropped.get(model, 0) + rows
+
+    def snapshot(self) -> dict[str, Any]:
+        """All counts, as in the file."""
+        with self.lock:
+            models: dict[str, Any] = {}
+            for (model, version), counts in self._versions.items():
+                models.setdefault(model, {}).setdefault("versions", {})[version] = {
+                    "latency_le": LATENCY_BOUNDS,
+                    **{name: getattr(counts, name) for name in VersionStats.__slots__},
+                }
+            for model, seconds in self._swaps.items():
+                models.setdefault(model, {"versions": {}}).update(
+                    swaps=len(seconds), swap_seconds=seconds[-1]
+                )
+            for model, rows in self._shadow_dropped.items():
+                models.setdefault(model, {"versions": {}})["shadow_dropped"] = rows
+            content = {
+                "pid": os.getpid(),
+                "started": self._started,
+                "refused": self._refused,
+                "models": models,
+            }
+            copied: dict[str, Any] = orjson.loads(orjson.dumps(content))
+        return copied
+
+    def write(self) -> None:
+        """Write the snapshot if something changed; does nothing without a folder."""
+        if self._path is None:
+            return
+        counts = self.snapshot()
+        content = orjson.dumps(counts)
+        if content != self._written:
+            write_atomically(self._path, orjson.dumps({**counts, "at": time.time()}))
+            self._written = content
+
+    def start(self) -> None:
+        """Write snapshots in the background until `stop`."""
+        threading.Thread(target=self._keep_writing, name="stats", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop writing."""
+        self._stop.set()
+
+    def _keep_writing(self) -> None:
+        while not self._stop.wait(SNAPSHOT_SECONDS):
+            try:
+                self.write()
+            except OSError:
+                # A full disk: the counts stay in memory and are written later.
+                continue
