@@ -188,17 +188,22 @@ class OnnxScorer:
         return scores
 
 
+def load_pipeline(path: Path) -> Any:
+    """The fitted pipeline in a skops file; BundleError where it holds a type we don't trust."""
+    import skops.io
+
+    try:
+        return skops.io.load(path, trusted=list(TRUSTED_TYPES))
+    except Exception as error:
+        why = XGBOOST_HINT if "xgboost" in str(error) else ""
+        raise BundleError(f"{path} is no pipeline that we trust: {error}{why}") from error
+
+
 class SkopsScorer:
     """Scores through the fitted scikit-learn pipeline."""
 
     def __init__(self, contract: Contract, path: Path) -> None:
-        import skops.io
-
-        try:
-            self._pipeline = skops.io.load(path, trusted=list(TRUSTED_TYPES))
-        except Exception as error:
-            why = XGBOOST_HINT if "xgboost" in str(error) else ""
-            raise BundleError(f"{path} is no pipeline that we trust: {error}{why}") from error
+        self._pipeline = load_pipeline(path)
         self.contract = contract
         self._predict = (
             self._pipeline.predict if contract.task == "regression" else self._probabilities
