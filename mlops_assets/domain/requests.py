@@ -94,17 +94,9 @@ class RequestParser:
             if name not in ("request_id", "records"):
                 raise RequestError(
                     "is not part of a request; send request_id (optional) and records",
-                    f"body.{_clip(name)}",
+                    f"body.{clip(name)}",
                 )
-        request_id = body.get("request_id")
-        if request_id is not None and not (
-            isinstance(request_id, str)
-            and 0 < len(request_id) <= MAX_REQUEST_ID
-            and is_portable(request_id)
-        ):
-            raise RequestError(
-                f"must be text of 1 to {MAX_REQUEST_ID} characters, or left out", "request_id"
-            )
+        request_id = request_id_of(body.get("request_id"))
         records = body.get("records")
         if not isinstance(records, list) or not records:
             raise RequestError("must be a list with at least one record", "records")
@@ -114,7 +106,7 @@ class RequestParser:
                 "split the request",
                 "records",
             )
-        return request_id or "", records
+        return request_id, records
 
     def _refuse_keys(self, record: Mapping[str, Any], index: int) -> None:
         for column in self._columns:
@@ -127,33 +119,44 @@ class RequestParser:
             if name not in self._inputs and name not in self._extras:
                 raise RequestError(
                     f"is not a column of {self._contract.model}; it has "
-                    f"{_clip(', '.join(sorted(self._inputs)), 300)}",
-                    f"records[{index}].{_clip(name)}",
+                    f"{clip(', '.join(sorted(self._inputs)), 300)}",
+                    f"records[{index}].{clip(name)}",
                 )
 
 
 def _entities(records: Sequence[Mapping[str, Any]], name: str) -> list[str | None]:
     if not name:
         return [None] * len(records)
-    entities: list[str | None] = []
-    for index, record in enumerate(records):
-        value = record.get(name)
-        if value is None or (type(value) is str and is_portable(value)):
-            entities.append(value)
-        elif type(value) in (int, bool) or (type(value) is float and math.isfinite(value)):
-            entities.append(str(value))
-        else:
-            raise RequestError(
-                f"must be text, a finite number or null, not {kind_of(value)}",
-                f"records[{index}].{name}",
-            )
-    return entities
+    return [entity_of(record.get(name), index, name) for index, record in enumerate(records)]
 
 
 def _event_times(records: Sequence[Mapping[str, Any]], name: str) -> list[str | None]:
     if not name:
         return [None] * len(records)
     return [event_time_of(record.get(name), index, name) for index, record in enumerate(records)]
+
+
+def request_id_of(value: Any) -> str:
+    """The client's id of its request, empty where it sent none."""
+    if value is None:
+        return ""
+    if type(value) is str and 0 < len(value) <= MAX_REQUEST_ID and is_portable(value):
+        return value
+    raise RequestError(
+        f"must be text of 1 to {MAX_REQUEST_ID} characters, or left out", "request_id"
+    )
+
+
+def entity_of(value: Any, index: int, name: str) -> str | None:
+    """Whom a record is about, as text."""
+    if value is None or (type(value) is str and is_portable(value)):
+        return value
+    if type(value) in (int, bool) or (type(value) is float and math.isfinite(value)):
+        return str(value)
+    raise RequestError(
+        f"must be text, a finite number or null, not {kind_of(value)}",
+        f"records[{index}].{name}",
+    )
 
 
 def event_time_of(value: Any, index: int, name: str) -> str | None:
@@ -171,7 +174,7 @@ def event_time_of(value: Any, index: int, name: str) -> str | None:
     )
 
 
-def _clip(text: object, limit: int = 60) -> str:
+def clip(text: object, limit: int = 60) -> str:
     """Client text short enough for an answer, and always encodable."""
     clean = str(text).encode("utf-8", "replace").decode()
     return clean if len(clean) <= limit else clean[:limit] + "…"
