@@ -69,6 +69,8 @@ def _serve(
     processes.watch_parent(stop.set)
     _on_signals(stop)
     try:
+        # Counts of an earlier start say nothing about what is served now.
+        shutil.rmtree(settings.serving_stats, ignore_errors=True)
         _start(settings, place, stop)
         # Ray replaces the handler of SIGTERM.
         _on_signals(stop)

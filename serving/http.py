@@ -16,10 +16,12 @@ import orjson
 
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import TooManyRowsError
-from serving import native
+from serving import docs, native
 from serving.answers import Answer, Refusal
 from serving.auth import Tokens
 from serving.bodies import BodyError, decode
+from serving.exposition import CONTENT_TYPE as METRICS
+from serving.exposition import exposition
 from serving.models import ModelSet, ModelState
 from serving.openapi import document
 from serving.predictor import Predictor
@@ -53,6 +55,7 @@ class PredictionService:
         self._models = models
         self._tokens = tokens or Tokens(None)
         self._stats = stats or Stats()
+        self._log = prediction_log
         self._predictor = Predictor(prediction_log, self._stats)
         self._repeats = Repeats()
         self._waiting = 0
@@ -117,7 +120,15 @@ class PredictionService:
             return self._predict(path[len(PREFIX) : -len(SUFFIX)], body)
         if path == "/openapi.json":
             return self._read_only(method, self._openapi)
-        raise Refusal(404, "path", "try /health, /openapi.json or /v1/models/<model>/predict")
+        if path == "/docs":
+            headers = {"content-type": docs.CONTENT_TYPE, "content-security-policy": docs.POLICY}
+            return Answer(200, docs.page(self._openapi()), headers)
+        if path == "/metrics":
+            page = exposition(self._stats.everywhere(), self._models.models, self._log)
+            return Answer(200, page, {"content-type": METRICS})
+        raise Refusal(
+            404, "path", "try /docs, /health, /metrics, or POST to /v1/models/<model>/predict"
+        )
 
     def _refused(self, path: str, refusal: Refusal) -> Answer:
         self._stats.refused(self._model_of(path), refusal.status)
@@ -132,6 +143,8 @@ class PredictionService:
 
     def _pool(self, path: str, body: bytes) -> ThreadPoolExecutor | None:
         """The threads that should answer, or None where the answer takes no time."""
+        if path == "/metrics":
+            return self._bulk
         state = self._models.models.get(self._model_of(path))
         if state is None or state.loaded is None:
             return None

@@ -134,6 +134,13 @@ class Stats:
             write_atomically(self._path, orjson.dumps({**counts, "at": time.time()}))
             self._written = content
 
+    def everywhere(self) -> list[dict[str, Any]]:
+        """The snapshots of all processes of this node, this one's as it is now."""
+        if self._path is None:
+            return [self.snapshot()]
+        self.write()
+        return read_snapshots(self._path.parent)
+
     def start(self) -> None:
         """Write snapshots in the background until `stop`."""
         threading.Thread(target=self._keep_writing, name="stats", daemon=True).start()
@@ -149,3 +156,14 @@ class Stats:
             except OSError:
                 # A full disk: the counts stay in memory and are written later.
                 continue
+
+
+def read_snapshots(folder: Path) -> list[dict[str, Any]]:
+    """What the processes of this node have counted; a file that is being replaced is left out."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(orjson.loads(path.read_bytes()))
+        except (OSError, orjson.JSONDecodeError):
+            continue
+    return found

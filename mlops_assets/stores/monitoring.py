@@ -20,10 +20,12 @@ from mlops_assets.spec import Model
 from mlops_assets.stores.identified import identified
 from mlops_assets.stores.lake import PERIOD, Lake, Written
 from mlops_assets.stores.prediction_log import (
+    LoggedRequest,
     output_columns,
     read_from,
     segments,
     to_table,
+    write_positions,
 )
 from mlops_assets.stores.tables import to_frame
 
@@ -38,9 +40,10 @@ def ingest_predictions(model: Model, lake: Lake, folder: Path, contracts: "Contr
     and doubles nothing, also for a segment that is still being written.
     """
     rows = 0
+    positions: dict[str, int] = {}
     for segment in segments(folder):
         while True:
-            start = lake.position(model.name, PREDICTIONS, segment.stem)
+            start = positions[segment.stem] = lake.position(model.name, PREDICTIONS, segment.stem)
             records, end = read_from(segment, start)
             if end == start:
                 break
@@ -54,9 +57,35 @@ def ingest_predictions(model: Model, lake: Lake, folder: Path, contracts: "Contr
                 table = pa.concat_tables(tables, promote_options="default")
                 periods = [model.calendar.key(at) for at in table["event_time"].to_pylist()]
                 table = table.append_column(PERIOD, pa.array(periods, pa.string()))
+                if any(_is_named_by_client(record) for record in records):
+                    table = _without_repeats(model, lake, table)
                 lake.append_once(model.name, PREDICTIONS, table, source=segment.stem, position=end)
                 rows += table.num_rows
+    if positions:
+        write_positions(folder, positions)
     return rows
+
+
+def _is_named_by_client(record: LoggedRequest) -> bool:
+    """Whether the client gave the request its id, so that it may have been sent again."""
+    return record.ids[0] != f"{record.request_id}-0"
+
+
+def _without_repeats(model: Model, lake: Lake, table: pa.Table) -> pa.Table:
+    """The rows without those that repeat a prediction: a request that was sent twice counts once.
+
+    A repeat reaches another replica, or one that has forgotten the first; its prediction ids are
+    the same.
+    """
+    names = ["prediction_id", "variant"]
+    found = table.select(names).to_pandas()
+    repeated = found.duplicated().to_numpy()
+    if lake.exists(model.name, PREDICTIONS):
+        periods = sorted(set(table[PERIOD].to_pylist()))
+        before = lake.read(model.name, PREDICTIONS, periods=periods, columns=names).to_pandas()
+        known = pd.MultiIndex.from_frame(before)
+        repeated |= pd.MultiIndex.from_frame(found).isin(known)
+    return table.filter(pa.array(~repeated))
 
 
 class Contracts:

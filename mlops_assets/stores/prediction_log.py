@@ -8,7 +8,7 @@ a row being seen twice. The log survives the process, not the machine's power: t
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +19,14 @@ import orjson
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract
 from mlops_assets.domain.errors import DataError
+from mlops_assets.stores.files import write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 READ_BYTES = 64 * 1024 * 1024
+POSITIONS = "ingested.json"
 # Columns of the table that are about the prediction; no input may have such a name.
 RESERVED_COLUMNS = (
     "prediction_id",
@@ -136,6 +138,20 @@ def read_from(path: Path, offset: int, limit: int = READ_BYTES) -> tuple[list[Lo
                 "move the segment away to go on without it."
             ) from error
     return records, offset + len(raw) - len(torn)
+
+
+def write_positions(folder: Path, positions: Mapping[str, int]) -> None:
+    """Tell the serving side how far each segment is in the lake; see `pending_bytes`."""
+    write_atomically(folder / POSITIONS, orjson.dumps(dict(positions)))
+
+
+def pending_bytes(folder: Path) -> int:
+    """How much of one model's log is not in the lake yet, in bytes."""
+    try:
+        positions: dict[str, int] = orjson.loads((folder / POSITIONS).read_bytes())
+    except FileNotFoundError:
+        positions = {}
+    return sum(path.stat().st_size - positions.get(path.stem, 0) for path in segments(folder))
 
 
 def output_columns(contract: Contract) -> list[str]:
