@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     follow_seconds: float = Field(
         default=1.0, description="How often serving looks for a moved alias, in seconds.", gt=0
     )
+    ray_address: str = Field(
+        default="",
+        description="Ray cluster that `mlops predict --out` scores on: host:port, ray://host:port, "
+        "auto, or local for one on this machine; empty: in the process itself.",
+    )
     sensor_seconds: int = Field(
         default=30, description="Least time between two ticks of each sensor, in seconds.", ge=1
     )
