@@ -159,6 +159,10 @@ def _haproxy_environment(
         "RAY_SERVE_HAPROXY_METRICS_PORT": metrics_port,
         "RAY_SERVE_HAPROXY_STATS_PORT": stats_port,
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "30",
+        # A replica that dies before it answers: another one may, since a prediction that is made
+        # twice harms nobody.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "3",
         # A replica that loads a version on a busy machine is slow, not dead: two late answers
         # must not take the only one out of traffic. A dead one refuses connections at once.
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_FALL": "10",
@@ -170,8 +174,9 @@ def _wrapper(place: Place, program: Path, folder: Path) -> Path:
     """A program that starts HAProxy with what Ray's template does not let us set.
 
     The metrics and statistics ports would listen on all interfaces and the admin socket be open
-    to every user; replicas listen on loopback even where HAProxy does not; and HAProxy must not
-    outlive the process that started it. Ray starts it as `haproxy -db -f CONFIG …`.
+    to every user; replicas listen on loopback even where HAProxy does not; a line of log per
+    request costs throughput and goes to a port where nobody listens; and HAProxy must not outlive
+    the process that started it. Ray starts it as `haproxy -db -f CONFIG …`.
     """
     public = f"[{place.host}]" if ":" in place.host else place.host
     edits = " ".join(
@@ -180,6 +185,7 @@ def _wrapper(place: Place, program: Path, folder: Path) -> Path:
             rf"s/^\( *bind \)[*]\{{0,1\}}:\([0-9]*\)$/\1{LOOPBACK}:\2/",
             rf"s/^\( *bind \){LOOPBACK}:{place.port}$/\1{public}:{place.port}/",
             "s/ mode 666 / mode 600 /",
+            r"s/^\( *\)log global$/\1no log/",
         )
     )
     guard = shutil.which("setpriv")
