@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from mlops_assets.stores.tables import content_hash, fitted, holds_same, storable
@@ -144,21 +144,25 @@ class Lake:
         Reading and writing the same snapshot lets Delta see every conflict.
         """
         path = self.path(model, table)
-        if "://" not in path:
-            Path(path).mkdir(parents=True, exist_ok=True)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                DeltaTable.create(
-                    path,
-                    schema=schema,
-                    mode="ignore",
-                    partition_by=[PERIOD] if PERIOD in schema.names else None,
-                )
-                return write(DeltaTable(path))
+                return write(_opened(path, schema))
             except CommitFailedError:
                 if attempt == ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
+
+
+def _opened(path: str, schema: pa.Schema) -> DeltaTable:
+    """The table, made if it is not there yet."""
+    try:
+        return DeltaTable(path)
+    except TableNotFoundError:
+        if "://" not in path:
+            Path(path).mkdir(parents=True, exist_ok=True)
+        partition_by = [PERIOD] if PERIOD in schema.names else None
+        DeltaTable.create(path, schema=schema, mode="ignore", partition_by=partition_by)
+        return DeltaTable(path)
 
 
 def _schema(delta: DeltaTable) -> pa.Schema:

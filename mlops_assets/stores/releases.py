@@ -1,61 +1,38 @@
 """The only place where a champion changes: under a lock, compare-and-set, with a record.
 
-What is about to happen is written down before the first alias moves, so a move that is killed
-halfway is finished by the next one, whoever makes it: the aliases moved once, and there is exactly
-one record of it.
+Every attempt leaves a row, whether it moved the champion or not, and why not.
 """
 
-import hashlib
-import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from mlops_assets.domain.errors import ReleaseError
-from mlops_assets.stores.files import write_atomically
+from mlops_assets.stores.champion_move import ChampionMoves, Move
+from mlops_assets.stores.incidents import CLEARED, Finding, Incident, Incidents
 from mlops_assets.stores.lake import Lake
-from mlops_assets.stores.registry import (
-    CHAMPION,
-    PREVIOUS_CHAMPION,
-    RELEASED_AT_TAG,
-    Registry,
+from mlops_assets.stores.quarantine import Quarantine, refuse_quarantined
+from mlops_assets.stores.registry import PREVIOUS_CHAMPION, Registry
+from mlops_assets.stores.release_cause import Cause
+from mlops_assets.stores.release_log import (
+    Attempt,
+    ReleaseLog,
+    released_before,
+    rolled_back_before,
 )
+from mlops_assets.stores.release_log import ReleaseRecord as ReleaseRecord
 
-TABLE = "releases"
+logger = logging.getLogger(__name__)
+
 LOCK_SECONDS = 60
-Kind = Literal["release", "rollback"]
-
-
-@dataclass(frozen=True)
-class ReleaseRecord:
-    """Who moved the champion, when, why, from where to where, on what evidence.
-
-    `number` counts a model's records from 0 and gives their order, whatever clocks say.
-    """
-
-    id: str
-    number: int
-    kind: Kind
-    model: str
-    from_version: str
-    to_version: str
-    at: str
-    loop_time: str
-    actor: str
-    reason: str
-    run_id: str
-    evidence: str
-
-    @property
-    def evidence_values(self) -> dict[str, Any]:
-        """The evidence, by name."""
-        return dict(json.loads(self.evidence))
+# A loser of a race waits at most this long for nothing.
+LOCK_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -81,10 +58,12 @@ class Releases:
     ) -> ReleaseRecord:
         """Make `version` the champion if `expected_champion` (None: no champion) still is.
 
-        Raises ReleaseError when the version did not pass its gates, or another release came
-        first.
+        Raises ReleaseError when the version did not pass its gates or is quarantined, or another
+        release came first.
         """
-        with self._lock(model):
+        cause = Cause(actor, reason, at, loop_time, run_id, evidence or {})
+        attempt = cause.attempt("release", model, version, expected_champion)
+        with self._audited(attempt):
             candidate = self.registry.version(model, version)
             if not candidate.passed_gates:
                 raise ReleaseError(
@@ -92,19 +71,16 @@ class Releases:
                     f"(gates: {candidate.tags.get('gates', 'not judged')}): train a new "
                     "challenger, or change gates in defs.yaml."
                 )
-            self._finish(model)
-            history = self.history(model)
-            for record in history:
-                if run_id and (record.run_id, record.to_version) == (run_id, candidate.version):
-                    return record
-            current = self._champion(model)
-            if current == candidate.version and history and history[-1].to_version == current:
-                return history[-1]
+            refuse_quarantined(candidate)
+            self._moves.finish(model)
+            current, history = self._moves.champion(model), self.history(model)
+            done = released_before(history, candidate.version, current, run_id)
+            if done is not None:
+                return self._repeated(attempt, done)
             if current not in (expected_champion, candidate.version):
                 raise _taken(model, current, expected_champion, candidate.version)
-            cause = _Cause(actor, reason, at, loop_time, run_id, evidence or {})
             before = current if current != candidate.version else expected_champion
-            return self._move("release", model, before, candidate.version, cause)
+            return self._move(attempt, len(history), before, candidate.version, cause, None)
 
     def rollback(
         self,
@@ -116,127 +92,172 @@ class Releases:
         loop_time: datetime,
         expected_champion: str | None = None,
         run_id: str = "",
+        target: str | None = None,
+        finding: Finding | None = None,
     ) -> ReleaseRecord:
-        """Make the previous champion the champion again.
+        """Make the previous champion, or `target`, the champion again.
 
-        A rollback that is run again, after a kill or with the same `run_id` or
-        `expected_champion`, returns its record. Raises ReleaseError when there is no champion or
-        none before it, or when the champion is not `expected_champion` any more.
+        With a finding, the version that is left is quarantined, and the incident recorded. A
+        rollback that is run again, after a kill or with the same `run_id` or `expected_champion`,
+        returns its record. Raises ReleaseError when there is no champion or none before it, when
+        that one is quarantined, or when the champion is not `expected_champion` any more.
         """
-        with self._lock(model):
-            finished = self._finish(model)
-            if finished is not None and finished.kind == "rollback":
-                return finished
-            current = self._champion(model)
-            history = self.history(model)
-            for record in history:
-                if run_id and (record.run_id, record.kind) == (run_id, "rollback"):
-                    return record
-            if history and current == history[-1].to_version != expected_champion:
-                last = history[-1]
-                if (last.kind, last.from_version) == ("rollback", expected_champion):
-                    return last
-            previous = self.registry.alias(model, PREVIOUS_CHAMPION)
-            if current is None or previous is None or previous.version == current:
+        cause = Cause(actor, reason, at, loop_time, run_id, {})
+        attempt = cause.attempt("rollback", model, target or "", expected_champion)
+        with self._audited(attempt):
+            finished = self._moves.finish(model)
+            current, history = self._moves.champion(model), self.history(model)
+            done = rolled_back_before(finished, history, current, expected_champion, run_id)
+            if done is not None:
+                self._quarantine_once(done, finding, cause)
+                return self._repeated(attempt, done)
+            before = target or self.registry.aliases(model).get(PREVIOUS_CHAMPION)
+            if current is None or before is None or before == current:
                 raise ReleaseError(
                     f"{model} has no previous champion to roll back to; `mlops releases {model}` "
                     "lists its releases."
                 )
             if expected_champion not in (None, current):
-                raise _taken(model, current, expected_champion, previous.version)
-            cause = _Cause(actor, reason, at, loop_time, run_id, {})
-            return self._move("rollback", model, current, previous.version, cause)
+                raise _taken(model, current, expected_champion, before)
+            refuse_quarantined(self.registry.version(model, before))
+            return self._move(attempt, len(history), current, before, cause, finding)
+
+    def withdraw(
+        self,
+        model: str,
+        version: str,
+        finding: Finding,
+        *,
+        actor: str,
+        at: datetime,
+        loop_time: datetime,
+    ) -> Incident:
+        """Quarantine a version that is not the champion: it leaves split and shadow.
+
+        Repeated, it records nothing more. Raises ReleaseError for the champion, which has to be
+        rolled back, and for a version that does not exist.
+        """
+        with self._lock(model):
+            if self._moves.champion(model) == self.registry.version(model, version).version:
+                raise ReleaseError(f"{model} version {version} is the champion: roll it back.")
+            occasion = f"withdrawn {self._times_cleared(model, version)}"
+            cause = Cause(actor, "", at, loop_time, "", {})
+            incident = cause.incident(model, version, occasion, finding)
+            Quarantine(self.registry, self.lake).begin(incident)
+            return incident
+
+    def unquarantine(
+        self,
+        model: str,
+        version: str,
+        *,
+        actor: str,
+        reason: str,
+        at: datetime,
+        loop_time: datetime,
+    ) -> Incident:
+        """Let a version serve again, with a record. Raises ReleaseError if it may already."""
+        with self._lock(model):
+            cause = Cause(actor, reason, at, loop_time, "", {})
+            occasion = f"{CLEARED} {self._times_cleared(model, version)}"
+            finding = Finding(CLEARED, (reason,), {})
+            incident = cause.incident(model, version, occasion, finding)
+            Quarantine(self.registry, self.lake).end(incident)
+            return incident
 
     def history(self, model: str) -> list[ReleaseRecord]:
         """All records of a model, oldest first."""
-        if not self.lake.exists(model, TABLE):
-            return []
-        rows = self.lake.read(model, TABLE).to_pylist()
-        records = [
-            ReleaseRecord(**{name: row[name] for name in ReleaseRecord.__dataclass_fields__})
-            for row in rows
-        ]
-        return sorted(records, key=lambda record: record.number)
+        return ReleaseLog(self.lake).records(model)
+
+    def attempts(self, model: str) -> list[Attempt]:
+        """Every attempt to move a model's champion, oldest first."""
+        return ReleaseLog(self.lake).attempts(model)
+
+    def incidents(self, model: str) -> list[Incident]:
+        """Every quarantine of a model's versions and its end, oldest first."""
+        return Incidents(self.lake).of(model)
+
+    @property
+    def _moves(self) -> ChampionMoves:
+        return ChampionMoves(self.registry, self.lake, self.locks)
 
     def _move(
-        self, kind: Kind, model: str, before: str | None, target: str, cause: "_Cause"
+        self,
+        attempt: Attempt,
+        number: int,
+        before: str | None,
+        target: str,
+        cause: Cause,
+        finding: Finding | None,
     ) -> ReleaseRecord:
-        number = len(self.history(model))
-        key = f"{model} {kind} {before} {target} {number}"
-        record = ReleaseRecord(
-            id=hashlib.sha256(key.encode()).hexdigest()[:12],
-            number=number,
-            kind=kind,
-            model=model,
-            from_version=before or "",
-            to_version=target,
-            at=cause.at.isoformat(),
-            loop_time=cause.loop_time.isoformat(),
-            actor=cause.actor,
-            reason=cause.reason,
-            run_id=cause.run_id,
-            evidence=json.dumps(cause.evidence, sort_keys=True, default=str),
-        )
-        write_atomically(self._intent(model), json.dumps(asdict(record)).encode())
-        self._carry_out(record)
+        model = attempt.model
+        record = cause.record(attempt.kind, model, number, before, target)
+        incident = None
+        if finding and before:
+            incident = cause.incident(model, before, record.id, finding, rolled_back_to=target)
+        won = replace(attempt, version=target, outcome="won", release=record.id)
+        self._moves.make(Move(record, won, incident))
         return record
 
-    def _carry_out(self, record: ReleaseRecord) -> None:
-        """Move aliases, write the record; each step may be repeated."""
-        model = record.model
-        self.registry.set_tags(model, record.to_version, {RELEASED_AT_TAG: record.at})
-        if record.from_version and record.from_version != record.to_version:
-            self.registry.set_alias(model, PREVIOUS_CHAMPION, record.from_version)
-        self.registry.set_alias(model, CHAMPION, record.to_version)
-        row = pa.Table.from_pylist([asdict(record)])
-        self.lake.append_once(model, TABLE, row, source=f"release-{record.id}", position=1)
-        self._intent(model).unlink()
+    def _repeated(self, attempt: Attempt, done: ReleaseRecord) -> ReleaseRecord:
+        """Note that the attempt found its work done."""
+        said = replace(attempt, version=done.to_version, outcome="repeated", release=done.id)
+        ReleaseLog(self.lake).add_attempt(said)
+        return done
 
-    def _finish(self, model: str) -> ReleaseRecord | None:
-        """Finish the move that was killed, if there is one; return its record.
+    def _quarantine_once(self, done: ReleaseRecord, finding: Finding | None, cause: Cause) -> None:
+        """What a rollback of long ago left to do, unless its quarantine has begun already."""
+        if finding is None:
+            return
+        model, version = done.model, done.from_version
+        incident = cause.incident(model, version, done.id, finding, rolled_back_to=done.to_version)
+        if incident.id not in {known.id for known in self.incidents(model)}:
+            Quarantine(self.registry, self.lake).begin(incident)
 
-        One whose champion was meanwhile set by other hands is dropped: the registry is right.
-        """
+    def _times_cleared(self, model: str, version: str) -> int:
+        known = self.incidents(model)
+        return sum((one.version, one.kind) == (version, CLEARED) for one in known)
+
+    @contextmanager
+    def _audited(self, attempt: Attempt) -> Iterator[None]:
+        """Hold the model's lock; what ends in an error leaves the attempt's row behind."""
+        log = ReleaseLog(self.lake)
         try:
-            record = ReleaseRecord(**json.loads(self._intent(model).read_bytes()))
-        except FileNotFoundError:
-            return None
-        if (self._champion(model) or "") not in (record.from_version, record.to_version):
-            self._intent(model).unlink()
-            return None
-        self._carry_out(record)
-        return record
-
-    def _champion(self, model: str) -> str | None:
-        champion = self.registry.alias(model, CHAMPION)
-        return champion.version if champion else None
-
-    def _intent(self, model: str) -> Path:
-        return self.locks / f"release-{model}.json"
+            with self._lock(attempt.model):
+                try:
+                    yield
+                except ReleaseError as error:
+                    # Under the lock: rows that are appended one by one never conflict.
+                    log.add_attempt(replace(attempt, outcome="lost", why=str(error)))
+                    raise
+                except Exception as error:
+                    # A move that has begun will be finished, and then leave its row.
+                    if not self._moves.is_pending(attempt.model):
+                        log.add_attempt(replace(attempt, outcome="failed", why=repr(error)[:500]))
+                    raise
+        except _LockedError as error:
+            log.add_attempt(replace(attempt, outcome="lost", why=str(error)))
+            raise
 
     @contextmanager
     def _lock(self, model: str) -> Iterator[None]:
         self.locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.locks / f"release-{model}.lock", timeout=LOCK_SECONDS)
         try:
-            with FileLock(self.locks / f"release-{model}.lock", timeout=LOCK_SECONDS):
-                yield
+            lock.acquire(poll_interval=LOCK_POLL_SECONDS)
         except Timeout as error:
-            raise ReleaseError(
+            raise _LockedError(
                 f"{model}: another release has held its lock for {LOCK_SECONDS} s "
                 f"({error.lock_file}): wait for it, or end the process that hangs."
             ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
 
-@dataclass(frozen=True)
-class _Cause:
-    """Who moves a champion, why and when."""
-
-    actor: str
-    reason: str
-    at: datetime
-    loop_time: datetime
-    run_id: str
-    evidence: Mapping[str, Any]
+class _LockedError(ReleaseError):
+    """Nothing was tried, because another release holds the lock."""
 
 
 def _taken(model: str, current: str | None, expected: str | None, target: str) -> ReleaseError:

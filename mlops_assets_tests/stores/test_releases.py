@@ -310,7 +310,7 @@ def test_a_killed_record_write_that_was_committed_is_not_written_twice(
     made = release(releases, model, version, None)
     # What a kill between the record and the removal of the note leaves.
     note = releases.locks / f"release-{model}.json"
-    note.write_text(json.dumps(made.__dict__))
+    note.write_text(json.dumps({"record": made.__dict__, "attempt": None, "incident": None}))
     assert release(releases, model, version, None) == made
     assert len(releases.history(model)) == 1
     assert not note.exists()
