@@ -28,19 +28,22 @@ def demo(weeks: int, target: Path | None) -> None:
 
     Starts Dagster and the HTTP endpoint, sends week after week of flights of 2013 as requests,
     lets labels arrive when flights land, and only watches: reports, decisions, trainings and
-    releases are the daemon's own work. Stops all that it started.
+    releases are the daemon's own work. In the end it releases a broken version by hand, as in the
+    MLflow UI, and watches how the guard takes it back. Stops all that it started.
     """
+    from mlops_assets.cli.careless import careless_release
     from mlops_assets.cli.live_loop import LiveLoop
     from mlops_assets.cli.replaying import count_releases as count
     from mlops_assets.cli.replaying import replay, stretch
     from mlops_assets.cli.specs import load_model
     from mlops_assets.cli.story import Story
+    from mlops_assets.resources import Stores
     from mlops_assets.stores.clock import Clock
 
     began = time.monotonic()
     settings = _fresh_home(Settings.load())
     model = load_model(settings, MODEL)
-    periods = stretch(model, START, START + timedelta(weeks=weeks))
+    *periods, after = stretch(model, START, START + timedelta(weeks=weeks + 1))
     click.echo(f"The demo's home is {settings.home}; starting Dagster and the endpoint", err=True)
     prepare_home(settings)
     # The clock is set before the daemon starts, or it would begin with all of 2013.
@@ -56,10 +59,12 @@ def demo(weeks: int, target: Path | None) -> None:
                 f"Dagster {running.urls['dagster']}  endpoint {running.urls['serve']}", err=True
             )
             loop = LiveLoop(settings, model, running.urls["serve"], running.raise_if_failed)
-            story = Story(MODEL, len(periods))
+            story = Story(MODEL, len(periods) + 1)
             with loop, story:
                 for row in replay(settings, model, loop, periods, story.say):
                     story.add(row)
+                story.say("a broken version is released by hand, past the gates")
+                story.add(careless_release(Stores.of(settings), model, loop, after))
     except KeyboardInterrupt:
         raise ServiceError("interrupted; everything that the demo started is stopped") from None
     result = story.end(settings, time.monotonic() - began, count(settings, model))

@@ -101,7 +101,7 @@ class LiveLoop:
 
     def swapped(self, version: str) -> float | None:
         """Poll /health until the version answers."""
-        self._poll(lambda: self._served() == version, f"version {version} is not served")
+        self._poll(lambda: self.served_version() == version, f"version {version} is not served")
         state = self._client.health()["models"][self._model.name]
         since, released = state.get("since"), state.get("released_at")
         if not since or not released:
@@ -109,7 +109,8 @@ class LiveLoop:
         moved = datetime.fromisoformat(released)
         return max(0.0, (datetime.fromisoformat(since) - moved).total_seconds())
 
-    def _served(self) -> str:
+    def served_version(self) -> str:
+        """The version that /health says is served; empty if none is."""
         state = self._client.health()["models"].get(self._model.name, {})
         return str(state.get("version")) if state.get("loaded") else ""
 

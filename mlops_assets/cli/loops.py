@@ -33,6 +33,15 @@ class Sent:
         self.failed += 1
         self.first_error = self.first_error or f"{status}: {body[:300].decode(errors='replace')}"
 
+    def join(self, other: "Sent") -> None:
+        """Add the counts of requests that were sent later."""
+        self.requests += other.requests
+        self.failed += other.failed
+        self.served += other.served
+        for version, served in other.versions.items():
+            self.versions[version] = self.versions.get(version, 0) + served
+        self.first_error = self.first_error or other.first_error
+
 
 class Loop(Protocol):
     """What a replay needs of the loop."""
