@@ -1,0 +1,38 @@
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.serving.trees import Tree, cpu_used
+
+# A parent that ignores SIGTERM's usual meaning for its child: the child must be found and ended.
+FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "while True: sum(range(10000))"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_tree_counts_its_descendants_and_leaves_none(tmp_path: Path):
+    log = tmp_path / "log"
+    tree = Tree([sys.executable, "-c", FAMILY], {}, tmp_path, log)
+    try:
+        deadline = time.monotonic() + 10
+        while not log.read_text().strip() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        child = int(log.read_text())
+        before = tree.cpu_times()
+        time.sleep(0.5)
+        assert child in before
+        assert cpu_used(before, tree.cpu_times()) > 0.05
+        assert tree.memory_mb() > 1
+    finally:
+        tree.stop()
+    assert not psutil.pid_exists(child)
+    assert tree.members() == []
+
+
+def test_processes_that_started_meanwhile_count_whole_and_those_that_ended_do_not():
+    assert cpu_used({1: 2.0, 2: 5.0}, {1: 3.5, 3: 0.25}) == 1.75
