@@ -20,7 +20,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "releases": ("mlops_assets.cli.status:releases", "List a model's releases and rollbacks."),
     "approve": ("mlops_assets.cli.release:approve", "Release a challenger that passed its gates."),
     "rollback": ("mlops_assets.cli.release:rollback", "Restore a model's previous champion."),
-    "predict": ("mlops_assets.cli.predict:predict", "Send a file's rows to the running endpoint."),
+    "predict": (
+        "mlops_assets.cli.predict:predict",
+        "Score a file: over HTTP, or here and in bulk.",
+    ),
     "token": ("mlops_assets.cli.token:token", "Make or rotate the endpoint's bearer token."),
     "clock": ("mlops_assets.cli.clock:clock", "Show or set the clock that the loop lives by."),
 }

@@ -1,4 +1,4 @@
-"""`mlops predict`: a file's rows through the running endpoint."""
+"""`mlops predict`: a file's rows through the running endpoint, or in bulk without it."""
 
 import json
 import sys
@@ -19,21 +19,68 @@ CHUNK = 500
 
 @click.command()
 @click.argument("model")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", metavar="FILE|TABLE")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Score here, without the endpoint, into Parquet files in this folder.",
+)
+@click.option("--version", metavar="N", help="With --out: another version than the champion.")
+@click.option(
+    "--engine",
+    type=click.Choice(["exact", "onnx"]),
+    default="exact",
+    show_default=True,
+    help="With --out: exact is scikit-learn's own result to the last bit; onnx is what the "
+    "endpoint answers, and faster.",
+)
+@click.option("--keep", multiple=True, metavar="COLUMN", help="With --out: copy a column, too.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="With --out: threads; by default one per CPU."
+)
+@click.option("--overwrite", is_flag=True, help="With --out: replace what another run left there.")
 @click.option("--url", help="Another endpoint than that of the running `mlops up`.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON lines to a file."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines; with --out, a summary.")
 @click.option("--chunk", type=click.IntRange(1), default=CHUNK, help="Rows per request, at most.")
 def predict(
-    model: str, file: Path, url: str | None, output: Path | None, as_json: bool, chunk: int
+    model: str,
+    source: str,
+    out: Path | None,
+    version: str | None,
+    engine: str,
+    keep: tuple[str, ...],
+    workers: int | None,
+    overwrite: bool,
+    url: str | None,
+    output: Path | None,
+    as_json: bool,
+    chunk: int,
 ) -> None:
-    """Send the rows of FILE (.jsonl, .csv or .parquet) to MODEL and show its predictions.
+    """Show or write what MODEL predicts for the rows of FILE or TABLE.
+
+    Without --out, the rows of a FILE (.jsonl, .csv or .parquet) are sent to the running endpoint,
+    checked, answered and logged like any request.
+
+    With --out FOLDER, a Parquet file, a folder of them or a Delta table (a path, or the name of one
+    of the model's tables in the lake) of any size is scored by this process, or on the Ray cluster
+    that MLOPS_RAY_ADDRESS names. A run that was killed goes on where it was. Rows that break the
+    model's contract are kept in FOLDER/_rejected with the reasons.
 
     Columns that the model does not ask for are left out.
     """
     settings = Settings.load()
+    if out is not None:
+        from mlops_assets.cli.batch import BatchOptions, score_here
+
+        if url or output:
+            raise click.UsageError("--url and --output are for the endpoint; --out is not.")
+        options = BatchOptions(out, version, engine, keep, workers, overwrite)
+        score_here(settings, model, source, options, as_json=as_json)
+        return
+    file = _file(source)
     token = client_token(settings.serve_token_file)
     endpoint = Endpoint(url or running_url(settings, "serve"), token)
     schema = endpoint.record_schema(model)
@@ -49,6 +96,14 @@ def predict(
             _write(answer, sys.stdout)
     else:
         _show(list(answers))
+
+
+def _file(source: str) -> Path:
+    path = Path(source)
+    if path.is_dir() or not path.exists():
+        what = "is a folder" if path.is_dir() else "does not exist as a file"
+        raise click.BadParameter(f"{source} {what}; --out FOLDER scores folders and tables.")
+    return path
 
 
 def _answers(

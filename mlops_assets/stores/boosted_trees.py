@@ -181,7 +181,7 @@ def tree_attributes(forest: Forest, *, classes: int) -> dict[str, Any]:
                 for name, value in zip(leaves, found, strict=True):
                     leaves[name].append(value)
     prefix = "class" if classes else "target"
-    attributes = {f"nodes_{name}": values for name, values in columns.items()}
+    attributes: dict[str, Any] = {f"nodes_{name}": values for name, values in columns.items()}
     attributes |= {f"{prefix}_{name}": values for name, values in leaves.items()}
     if forest.base:
         base = forest.base if len(forest.base) == forest.outputs else forest.base * forest.outputs

@@ -1,0 +1,177 @@
+"""Arrow record batches as columns of a contract: what can be scored, and why the rest cannot.
+
+The rules are those of requests (`domain.values`), applied to whole columns. Categories keep their
+dictionary, so the text of a value is looked at once per batch and not once per row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlops_assets.domain.contract import MISSING_CATEGORY, ColumnType, Contract, ContractColumn
+from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.values import LARGEST_INTEGER, is_portable
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A category column: `values[codes]`, with MISSING_CATEGORY for a missing value."""
+
+    codes: np.ndarray
+    values: tuple[str, ...]
+
+    def texts(self) -> np.ndarray:
+        """The column as an object array of str, of shape (n,)."""
+        texts: np.ndarray = np.array(self.values, dtype=object)[self.codes]
+        return texts
+
+
+Column = np.ndarray | Coded
+
+
+@dataclass(frozen=True)
+class CheckedBatch:
+    """The rows that keep the contract, by column, and the reasons of those that don't.
+
+    `good` says which rows of the batch `columns` holds, of shape (n,); None where it holds all.
+    `reasons` has one text per other row, in order; `failures` counts them by column.
+    """
+
+    columns: dict[str, Column]
+    good: np.ndarray | None
+    reasons: tuple[str, ...]
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+def check_types(schema: pa.Schema, contract: Contract) -> None:
+    """Raise DataError for a column that is missing, or whose type can hold no value of it."""
+    for column in contract.columns:
+        if column.name not in schema.names:
+            raise DataError(
+                f"the rows have no column {column.name!r}; they have {', '.join(schema.names)}, "
+                f"and {contract.model} takes {', '.join(c.name for c in contract.columns)}."
+            )
+        kind = schema.field(column.name).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not _fits(kind, column.type):
+            raise DataError(f"column {column.name!r} holds {kind}, which is no {column.type}.")
+
+
+def _fits(kind: pa.DataType, wanted: ColumnType) -> bool:
+    types = pa.types
+    if types.is_null(kind) or types.is_integer(kind) or types.is_floating(kind):
+        return True
+    if types.is_boolean(kind):
+        return wanted in ("boolean", "category")
+    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return bool(types.is_decimal(kind) or (text and wanted == "category"))
+
+
+def check_rows(batch: pa.RecordBatch, contract: Contract) -> CheckedBatch:
+    """Read the contract's columns of a batch that passed `check_types`."""
+    columns: dict[str, Column] = {}
+    problems: list[tuple[str, str, np.ndarray]] = []
+    for column in contract.columns:
+        array = batch.column(column.name)
+        read = _category if column.type == "category" else _number
+        columns[column.name], found = read(array, column)
+        problems += [(column.name, reason, rows) for reason, rows in found if rows.any()]
+    if not problems:
+        return CheckedBatch(columns, None, ())
+    bad = np.logical_or.reduce([rows for _, _, rows in problems])
+    return CheckedBatch(
+        {name: _select(column, ~bad) for name, column in columns.items()},
+        ~bad,
+        _texts(problems, bad),
+        _counts(problems),
+    )
+
+
+def _select(column: Column, rows: np.ndarray) -> Column:
+    if isinstance(column, Coded):
+        return Coded(column.codes[rows], column.values)
+    selected: np.ndarray = column[rows]
+    return selected
+
+
+def _texts(problems: Sequence[tuple[str, str, np.ndarray]], bad: np.ndarray) -> tuple[str, ...]:
+    texts: dict[int, list[str]] = {int(row): [] for row in np.flatnonzero(bad)}
+    for name, reason, rows in problems:
+        for row in np.flatnonzero(rows):
+            texts[int(row)].append(f"{name}: {reason}")
+    return tuple("; ".join(found) for found in texts.values())
+
+
+def _counts(problems: Sequence[tuple[str, str, np.ndarray]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name, reason, rows in problems:
+        key = f"{name}: {reason}"
+        counts[key] = counts.get(key, 0) + int(rows.sum())
+    return counts
+
+
+def _number(array: pa.Array, column: ContractColumn) -> tuple[Column, list[tuple[str, np.ndarray]]]:
+    """Float64 with NaN for missing, and which rows have which problem."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    whole = pa.types.is_integer(array.type) or pa.types.is_boolean(array.type)
+    if not pa.types.is_float64(array.type):
+        if pa.types.is_boolean(array.type):
+            array = array.cast(pa.uint8())
+        array = pc.cast(array, pa.float64(), safe=False)
+    values = array.to_numpy(zero_copy_only=False)
+    problems: list[tuple[str, np.ndarray]] = []
+    finite = np.isfinite(values)
+    if not finite.all():
+        missing = np.isnan(values)
+        if not column.nullable:
+            problems.append(("missing, but not nullable", missing))
+        problems.append(("not finite", ~finite & ~missing))
+    if column.type == "integer":
+        # NaN and infinity are told above.
+        with np.errstate(invalid="ignore"):
+            broken = np.abs(values) > LARGEST_INTEGER
+            if not whole:
+                broken |= (np.floor(values) != values) & finite
+        problems.append(("no whole number between -2^53 and 2^53", broken & finite))
+    if column.type == "boolean":
+        problems.append(("neither true nor false", (values != 0) & (values != 1) & finite))
+    return values, problems
+
+
+def _category(
+    array: pa.Array, column: ContractColumn
+) -> tuple[Column, list[tuple[str, np.ndarray]]]:
+    if pa.types.is_null(array.type):
+        array = array.cast(pa.string())
+    if not pa.types.is_dictionary(array.type):
+        array = pc.dictionary_encode(array)
+    raw = array.dictionary.to_pylist()
+    texts = [MISSING_CATEGORY if value is None else text_of(value) for value in raw]
+    indices = array.indices
+    problems: list[tuple[str, np.ndarray]] = []
+    if indices.null_count:
+        indices = indices.fill_null(len(texts))
+        texts.append(MISSING_CATEGORY)
+        raw.append(None)
+    codes = indices.to_numpy(zero_copy_only=False)
+    kinds = {
+        "missing, but not nullable": [value is None and not column.nullable for value in raw],
+        "the text that stands for a missing value": [value == MISSING_CATEGORY for value in raw],
+        "text with a NUL character": [not is_portable(text) for text in texts],
+    }
+    for reason, flags in kinds.items():
+        if any(flags):
+            problems.append((reason, np.array(flags)[codes]))
+    return Coded(codes, tuple(texts)), problems
+
+
+def text_of(value: object) -> str:
+    """A category's text, as training reads it: a whole number in a float has no `.0`."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

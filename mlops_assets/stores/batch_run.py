@@ -1,0 +1,209 @@
+"""Runs a batch: every part that is not there yet is read, scored and written.
+
+In one process, record batches stream through threads that score while the main thread reads ahead
+and writes; with a Ray cluster, parts are dealt out to actors of Ray Data. Both write the same
+bytes, and both keep only a few batches in memory.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_assets.domain.errors import DataError
+from mlops_assets.stores.batch_input import BatchInput, Part, open_input
+from mlops_assets.stores.batch_output import Output, PartDone, PartWriter
+from mlops_assets.stores.batch_scoring import BatchScorer, Engine, Scored, load_batch_scorer
+from mlops_assets.stores.bundles import MANIFEST
+from mlops_assets.stores.files import sha256_of
+
+Tell = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What is scored with what, and where to: everything a worker needs, picklable."""
+
+    bundle: Path
+    version: str
+    engine: Engine
+    input_path: str
+    output: Path
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came out of a run; `skipped` parts were there already."""
+
+    model: str
+    version: str
+    engine: str
+    rows: int
+    predicted: int
+    rejected: int
+    reasons: Mapping[str, int]
+    parts: int
+    skipped: int
+
+
+def run_batch(
+    plan: BatchPlan,
+    *,
+    workers: int,
+    ray_address: str = "",
+    overwrite: bool = False,
+    start: Callable[[int], Tell] = lambda rows: lambda done: None,
+) -> Summary:
+    """Score the whole input; a run that was killed is finished by the same call.
+
+    `start` gets the number of rows, and returns what is told of each piece that is done. Raises
+    DataError when the output folder holds something else, or the input changed meanwhile.
+    """
+    scorer = load_batch_scorer(plan.bundle, plan.version, plan.engine)
+    categories = [c.name for c in scorer.contract.columns if c.type == "category"]
+    source = open_input(plan.input_path, categories)
+    _check(plan, scorer, source)
+    output = Output(plan.output)
+    with output.claimed(_manifest(plan, scorer, source), overwrite=overwrite):
+        found = {part.index: output.done(part.name) for part in source.parts}
+        todo = [part for part in source.parts if found[part.index] is None]
+        tell = start(source.rows)
+        tell(source.rows - sum(part.rows for part in todo))
+        if ray_address and todo:
+            from mlops_assets.stores.batch_ray import run_on_ray
+
+            finished = run_on_ray(plan, source, todo, ray_address, tell)
+        else:
+            finished = score_parts(plan, scorer, source.schema, todo, workers, tell)
+        results = [done for done in found.values() if done is not None] + list(finished)
+        # A Delta table's version is fixed when it is opened.
+        again = open_input(plan.input_path, categories) if source.kind != "delta" else source
+        if again.identity != source.identity:
+            raise DataError(
+                f"{plan.input_path} changed while it was scored, so its predictions are of no one "
+                "state: run again with --overwrite."
+            )
+        summary = _summary(scorer, source, results, skipped=len(source.parts) - len(todo))
+        output.write_summary({k: v for k, v in vars(summary).items() if k != "skipped"})
+    return summary
+
+
+def score_parts(
+    plan: BatchPlan,
+    scorer: BatchScorer,
+    schema: Any,
+    parts: Sequence[Part],
+    workers: int,
+    tell: Tell,
+) -> Iterator[PartDone]:
+    """Read, score and write parts in order, on `workers` threads; yields each one's outcome."""
+    schemas = scorer.schemas(schema, plan.keep)
+    columns = scorer.columns_of(schema, plan.keep)
+
+    def score(batch: Any, first_row: int) -> Scored:
+        return scorer.score(batch, first_row, schemas)
+
+    with ThreadPoolExecutor(workers, "score", initializer=_one_thread_each) as pool:
+        running: deque[tuple[Part, Future[Scored] | None]] = deque()
+        writer: PartWriter | None = None
+
+        def write(part: Part, future: Future[Scored] | None) -> PartDone | None:
+            nonlocal writer
+            if writer is None:
+                writer = PartWriter(plan.output, part.name, part.index, schemas)
+            if future is None:
+                done, writer = writer.finish(), None
+                return done
+            scored = future.result()
+            writer.add(scored)
+            tell(scored.predictions.num_rows + (scored.rejected.num_rows if scored.rejected else 0))
+            return None
+
+        try:
+            for part in parts:
+                first = part.first_row
+                for batch in part.batches(schema, columns):
+                    running.append((part, pool.submit(score, batch, first)))
+                    first += batch.num_rows
+                    # One batch more than threads, so that none waits for the writer.
+                    while len(running) > workers + 1:
+                        done = write(*running.popleft())
+                        if done is not None:
+                            yield done
+                running.append((part, None))
+            while running:
+                done = write(*running.popleft())
+                if done is not None:
+                    yield done
+        finally:
+            for _, future in running:
+                if future is not None:
+                    future.cancel()
+            if writer is not None:
+                writer.abandon()
+
+
+def _one_thread_each() -> None:
+    """Every thread scores a batch of its own; OpenMP below it would only get in the way."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
+
+
+def _check(plan: BatchPlan, scorer: BatchScorer, source: BatchInput) -> None:
+    """Raise DataError for what cannot be kept, and for output that would become input."""
+    if "://" not in source.path and plan.output.is_relative_to(Path(source.path)):
+        raise DataError(f"{plan.output} lies in the input {source.path}; choose another folder.")
+    for name in plan.keep:
+        if name not in source.schema.names:
+            raise DataError(
+                f"{source.path} has no column {name!r} to keep; it has "
+                f"{', '.join(source.schema.names)}."
+            )
+    for schema in scorer.schemas(source.schema, plan.keep):
+        twice = [name for name in schema.names if schema.names.count(name) > 1]
+        if twice:
+            raise DataError(f"column {twice[0]!r} is one of the output's own; do not keep it.")
+
+
+def _manifest(plan: BatchPlan, scorer: BatchScorer, source: BatchInput) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "model": scorer.contract.model,
+        "version": plan.version,
+        "bundle": sha256_of(plan.bundle / MANIFEST),
+        "engine": scorer.engine,
+        "input": {"kind": source.kind, "identity": source.identity},
+        "keep": list(plan.keep),
+        "rows": source.rows,
+        "parts": len(source.parts),
+    }
+
+
+def _summary(
+    scorer: BatchScorer, source: BatchInput, results: Sequence[PartDone], skipped: int
+) -> Summary:
+    reasons: dict[str, int] = {}
+    for result in results:
+        for reason, count in result.failures.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    predicted, rejected = sum(r.rows for r in results), sum(r.rejected for r in results)
+    if predicted + rejected != source.rows:
+        raise DataError(
+            f"{source.path} has {source.rows} rows, but {predicted} were predicted and {rejected} "
+            "rejected: run again with --overwrite."
+        )
+    return Summary(
+        model=scorer.contract.model,
+        version=scorer.version,
+        engine=scorer.engine,
+        rows=source.rows,
+        predicted=predicted,
+        rejected=rejected,
+        reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        parts=len(source.parts),
+        skipped=skipped,
+    )
