@@ -1,0 +1,38 @@
+"""Our own protocol: records, or columns, in JSON; or columns in Arrow, with an answer in Arrow."""
+
+from mlops_assets.domain.errors import RequestError
+from mlops_assets.domain.requests import ParsedRequest, clip
+from serving import native
+from serving.protocols import arrow
+from serving.protocols.exchange import Asked, Headers, Parsers, media_type
+from serving.protocols.strict_json import decode_strictly
+
+JSON = "application/json"
+
+
+def parse(parsers: Parsers, body: bytes, headers: Headers) -> Asked:
+    """Read `{"records": [...]}`, `{"columns": {...}}` or an Arrow stream, by content type.
+
+    The answer is in the format of the request, unless the Accept header names the other one.
+    """
+    is_arrow = media_type(headers) == arrow.ARROW
+    request = arrow.read(parsers, body, headers) if is_arrow else _json(parsers, body)
+    accepted = headers.get("accept", "")
+    wants_arrow = arrow.ARROW in accepted or (is_arrow and JSON not in accepted)
+    return Asked(request, arrow.render if wants_arrow else native.render)
+
+
+def _json(parsers: Parsers, body: bytes) -> ParsedRequest:
+    decoded = decode_strictly(body)
+    if not isinstance(decoded, dict) or "columns" not in decoded:
+        return parsers.by_record.parse(decoded)
+    for name in decoded:
+        if name not in ("request_id", "columns"):
+            raise RequestError(
+                "is not part of a request by column; send request_id (optional) and columns",
+                f"body.{clip(name)}",
+            )
+    columns = decoded["columns"]
+    if not isinstance(columns, dict):
+        raise RequestError("must be an object with a list for each column", "columns")
+    return parsers.by_column.parse(columns, decoded.get("request_id"), "columns.")
