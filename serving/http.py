@@ -24,7 +24,7 @@ from serving.exposition import CONTENT_TYPE as METRICS
 from serving.exposition import exposition
 from serving.models import ModelSet, ModelState
 from serving.openapi import document
-from serving.predictor import Predictor
+from serving.predictor import Predictor, id_stem
 from serving.repeats import Repeats
 from serving.stats import Stats
 
@@ -182,19 +182,22 @@ class PredictionService:
             raise Refusal(404, "model", "no such model is released; see /health")
         if state.loaded is None:
             raise Refusal(503, "model", "the model is not loaded yet; see /health", retry_after="1")
+        stem = ""
         one = state.loaded.reader.read(raw) if state.loaded.reader else None
         if one is not None:
             before = self._repeated(name, one.request_id, raw)
             if before is not None:
                 return before
-            quick = self._predictor.record(name, state, one, started)
+            stem = id_stem(name, one.request_id)
+            quick = self._predictor.record(name, state, one, stem, started)
             if quick is not None:
                 return self._answered(name, one.request_id, raw, native.render(quick))
         request = state.loaded.parser.parse(decode(raw))
         before = self._repeated(name, request.request_id, raw)
         if before is not None:
             return before
-        predicted = self._predictor.rows(name, state, request, started)
+        stem = stem or id_stem(name, request.request_id)
+        predicted = self._predictor.rows(name, state, request, stem, started)
         return self._answered(name, request.request_id, raw, native.render(predicted))
 
     def _repeated(self, name: str, request_id: str, raw: bytes) -> Answer | None:

@@ -65,7 +65,12 @@ def _known_categories(folder: Path) -> dict[str, frozenset[str]]:
         columns = Profile.from_json(path.read_bytes()).columns
     except DataError:
         return {}
-    return {name: frozenset(one.levels) for name, one in columns.items() if one.levels}
+    # A missing value is no unknown one.
+    return {
+        name: frozenset(one.levels) | {MISSING_CATEGORY}
+        for name, one in columns.items()
+        if one.levels
+    }
 
 
 def warm_up(scorer: Scorer) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from mlops_assets.domain.errors import BundleError
 from serving.loading import LoadedModel, load
 from serving.pointer import Bundle, Target, read_pointer
 
@@ -184,7 +183,7 @@ def _have(name: str, bundle: Bundle, loaded: Loaded) -> tuple[LoadedModel | None
         return found, ""
     try:
         return load(bundle), ""
-    except (BundleError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a bundle holds, the others must be served
         # /health shows the reason to anyone, so it names no folder of this machine.
         said = str(error).replace(bundle.path, f"{name}/{bundle.version}")
         return None, f"version {bundle.version} cannot be loaded: {said}"

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import logging
 import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,15 @@ class _Served:
     outputs: list[list[float]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A version that raised `error`, or whose output for `row` is no number."""
+
+    version: str
+    error: Exception | None
+    row: int = 0
+
+
 class Predictor:
     """Scores and logs for all models of a process. Safe to share by threads."""
 
@@ -73,6 +83,7 @@ class Predictor:
         self._log = log
         self._stats = stats
         self._writers: dict[str, SegmentWriter] = {}
+        self._opening = threading.Lock()
         self._shadow = Shadow(self._write, stats)
 
     def close(self) -> None:
@@ -82,13 +93,15 @@ class Predictor:
             writer.close()
 
     def record(
-        self, model: str, state: ModelState, one: SingleRecord, started: float
+        self, model: str, state: ModelState, one: SingleRecord, stem: str, started: float
     ) -> Predicted | None:
-        """Answer one record by the short way; None where it has to go the long way."""
+        """Answer one record by the short way; None where it has to go the long way.
+
+        `stem` is from `id_stem`, and the same for both ways: it may decide on the variant.
+        """
         champion = state.loaded
         if champion is None or champion.onnx is None:
             return None
-        stem = id_stem(model, one.request_id)
         variant = CHAMPION
         served = champion
         if state.weights:
@@ -135,24 +148,25 @@ class Predictor:
         )
 
     def rows(
-        self, model: str, state: ModelState, request: ParsedRequest, started: float
+        self, model: str, state: ModelState, request: ParsedRequest, stem: str, started: float
     ) -> Predicted:
-        """Answer any request.
+        """Answer any request; `stem` is from `id_stem`.
 
         Raises RequestError for rows that no version has a finite output for, and Refusal where
         no version can be scored, or the log cannot be written.
         """
         assert state.loaded is not None  # noqa: S101 - the caller has checked
-        stem = id_stem(model, request.request_id)
         ids = [f"{stem}-{row}" for row in range(request.rows)]
         groups = _groups(model, state, request, stem)
         whole = len(groups) == 1
         outputs: list[list[float]] = [[]] * request.rows
         by_row: list[tuple[str, str]] = [("", "")] * request.rows
-        served = None
+        # All rows are scored before any is logged: a request is answered whole or leaves nothing.
+        scored = []
         for variant, rows in groups.items():
             part = request if whole else _take(request, rows)
-            served = self._score(model, state, variant, part)
+            scored.append((rows, part, self._score(model, state, variant, part)))
+        for rows, part, served in scored:
             seconds = time.perf_counter() - started
             record = _logged(served, part, stem, [ids[row] for row in rows], seconds)
             self._write(model, record)
@@ -161,7 +175,6 @@ class Predictor:
             self._count(model, state, served, part, seconds)
             for row, output in zip(rows, served.outputs, strict=True):
                 outputs[row], by_row[row] = output, (served.version, served.variant)
-        assert served is not None  # noqa: S101 - a request has at least one row
         return Predicted(
             contract=state.loaded.contract,
             version=served.version if whole else state.loaded.version,
@@ -177,37 +190,35 @@ class Predictor:
     ) -> _Served:
         """The outputs of the variant's version, or of the first one that can stand in for it."""
         candidates = _candidates(state, variant)
-        failed: list[tuple[LoadedModel, Exception | None]] = []
+        failed: list[_Failure] = []
         for name, one in candidates:
             try:
                 outputs = one.scorer.score(request.columns)
             except Exception as error:  # noqa: BLE001 - whatever a model raises, others may answer
-                failed.append((one, error))
+                failed.append(_Failure(one.version, error))
                 continue
-            if not np.isfinite(outputs).all():
-                failed.append((one, None))
+            is_finite = np.isfinite(outputs).all(axis=1)
+            if not is_finite.all():
+                failed.append(_Failure(one.version, None, int(is_finite.argmin())))
                 continue
-            for version, problem in failed:
-                self._failed(model, version, problem, fell_back=True)
+            for failure in failed:
+                self._failed(model, failure, fell_back=True)
             return _Served(one.version, name, outputs.tolist())
-        return self._refuse(model, failed, request)
+        return self._refuse(model, failed)
 
-    def _refuse(
-        self, model: str, failed: list[tuple[LoadedModel, Exception | None]], request: ParsedRequest
-    ) -> _Served:
+    def _refuse(self, model: str, failed: list[_Failure]) -> _Served:
         """No version can score the rows: their own fault where all agree that no number is it."""
-        raised = [(one, error) for one, error in failed if error is not None]
-        for one, error in raised:
-            self._failed(model, one, error, fell_back=False)
+        raised = [failure for failure in failed if failure.error is not None]
+        for failure in raised:
+            self._failed(model, failure, fell_back=False)
         if raised:
             raise Refusal(500, "model", "the model failed on this request; it is reported")
-        row = _row_without_output(failed[0][0], request)
-        raise RequestError("the model has no finite output for this record", f"records[{row}]")
+        field = f"records[{failed[0].row}]"
+        raise RequestError("the model has no finite output for this record", field)
 
-    def _failed(
-        self, model: str, one: LoadedModel, error: Exception | None, fell_back: bool
-    ) -> None:
-        counts = self._stats.version(model, one.version)
+    def _failed(self, model: str, failure: _Failure, fell_back: bool) -> None:
+        version, error = failure.version, failure.error
+        counts = self._stats.version(model, version)
         with self._stats.lock:
             is_first = not (counts.exceptions or counts.invalid_outputs)
             counts.requests += 1
@@ -218,7 +229,7 @@ class Predictor:
                 counts.exceptions += 1
         if is_first:
             what = f"raises {type(error).__name__}" if error else "gives outputs that are no number"
-            logger.error("Model %s: version %s %s.", model, one.version, what)
+            logger.error("Model %s: version %s %s.", model, version, what)
 
     def _count(
         self,
@@ -237,15 +248,19 @@ class Predictor:
 
     def _write(self, model: str, record: LoggedRequest) -> None:
         try:
-            writer = self._writers.get(model)
-            if writer is None:
-                writer = self._writers.setdefault(model, SegmentWriter(self._log / model))
+            writer = self._writers.get(model) or self._open(model)
             writer.append(record)
         except OSError as error:
             logger.exception("The prediction log of %s cannot be written", model)
             raise Refusal(
                 503, "server", "the prediction cannot be logged", retry_after="5"
             ) from error
+
+    def _open(self, model: str) -> SegmentWriter:
+        with self._opening:
+            if model not in self._writers:
+                self._writers[model] = SegmentWriter(self._log / model)
+            return self._writers[model]
 
 
 def id_stem(model: str, request_id: str) -> str:
@@ -309,11 +324,6 @@ def _logged(
         features={name: values.tolist() for name, values in request.columns.items()},
         outputs=served.outputs,
     )
-
-
-def _row_without_output(one: LoadedModel, request: ParsedRequest) -> int:
-    finite = np.isfinite(one.scorer.score(request.columns)).all(axis=1)
-    return int(np.flatnonzero(~finite)[0])
 
 
 def _count_unknown(

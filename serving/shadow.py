@@ -12,17 +12,18 @@ import numpy as np
 from mlops_assets.domain.contract import Contract
 from mlops_assets.stores.bundles import Columns
 from mlops_assets.stores.prediction_log import LoggedRequest
+from serving.answers import Refusal
 from serving.loading import LoadedModel
 from serving.stats import Stats
 
 logger = logging.getLogger(__name__)
 
 SHADOW = "shadow"
-# Requests that wait; what comes while the queue is full is counted and left out.
-MAX_WAITING = 10_000
+# Rows that wait; what comes while the queue is full is counted and left out.
+MAX_WAITING = 20_000
 # Together they are scored at a fraction of the cost of one after another.
 PAUSE_SECONDS = 0.02
-MAX_TOGETHER = 256
+MAX_TOGETHER = 1_000
 
 Write = Callable[[str, LoggedRequest], None]
 
@@ -34,18 +35,23 @@ class Shadow:
         self._write = write
         self._stats = stats
         self._waiting: deque[tuple[str, LoadedModel, LoggedRequest]] = deque()
+        self._rows = 0
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
     def offer(self, model: str, version: LoadedModel, answered: LoggedRequest) -> None:
-        """Take a copy of an answered request; never blocks."""
-        if len(self._waiting) >= MAX_WAITING:
+        """Take a copy of an answered request; never waits for the shadow's work."""
+        with self._lock:
+            is_full = self._rows >= MAX_WAITING
+            if not is_full:
+                self._waiting.append((model, version, answered))
+                self._rows += len(answered.ids)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="shadow", daemon=True)
+                self._thread.start()
+        if is_full:
             self._stats.shadow_dropped(model, len(answered.ids))
-            return
-        self._waiting.append((model, version, answered))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="shadow", daemon=True)
-            self._thread.start()
 
     def stop(self) -> None:
         """Score what waits, and end."""
@@ -62,19 +68,30 @@ class Shadow:
                 return
 
     def _score_some(self) -> None:
-        model, version, first = self._waiting.popleft()
-        batch = [first]
-        while (
-            self._waiting and len(batch) < MAX_TOGETHER and self._waiting[0][:2] == (model, version)
-        ):
-            batch.append(self._waiting.popleft()[2])
+        model, version, batch = self._take()
         try:
             self._score(model, version, batch)
+        except Refusal:
+            # The disk is full, which is not the version's fault; _write has told the log.
+            self._stats.shadow_dropped(model, sum(len(answered.ids) for answered in batch))
         except Exception:
             logger.exception("Model %s: version %s failed as a shadow.", model, version.version)
             counts = self._stats.version(model, version.version)
             with self._stats.lock:
                 counts.exceptions += len(batch)
+
+    def _take(self) -> tuple[str, LoadedModel, list[LoggedRequest]]:
+        """The first request that waits, and those behind it that the same version scores."""
+        with self._lock:
+            model, version, first = self._waiting.popleft()
+            batch, rows = [first], len(first.ids)
+            while self._waiting and rows < MAX_TOGETHER:
+                if self._waiting[0][0] != model or self._waiting[0][1] is not version:
+                    break
+                batch.append(self._waiting.popleft()[2])
+                rows += len(batch[-1].ids)
+            self._rows -= rows
+        return model, version, batch
 
     def _score(self, model: str, version: LoadedModel, batch: list[LoggedRequest]) -> None:
         outputs = version.scorer.score(_columns(version.contract, batch))

@@ -44,10 +44,13 @@ class SingleRecordReader:
 
     def __init__(self, contract: Contract) -> None:
         inputs = {column.name for column in contract.columns}
-        extras = [name for name in (contract.entity, contract.event_time) if name]
-        # An input that is also logged as entity or time is read the long way.
-        is_usable = not inputs.intersection(extras) and len(set(extras)) == len(extras)
+        extras = {contract.entity, contract.event_time} - {""}
+        # Read the long way: an input that is also logged as entity or time, and names that the
+        # decoder cannot look for.
+        is_usable = inputs.isdisjoint(extras) and all(map(_is_plain, inputs | extras))
         self._time = contract.event_time
+        # A row that its time identifies (an hour, a day) carries both under one key.
+        self._is_known_by_time = contract.entity == contract.event_time != ""
         numbers = [column for column in contract.columns if column.type != "category"]
         texts = [column for column in contract.columns if column.type == "category"]
         self._numbers = len(numbers)
@@ -63,8 +66,9 @@ class SingleRecordReader:
             request = self._decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
-        values = msgspec.structs.astuple(request.records[0])
-        entity, time = values[-2], values[-1]
+        record = request.records[0]
+        values = msgspec.structs.astuple(record)
+        entity, time = getattr(record, "entity", _UNSET), getattr(record, "time", _UNSET)
         texts = values[self._numbers : self._inputs]
         request_id = request.request_id
         keys = 1 + self._inputs
@@ -75,6 +79,8 @@ class SingleRecordReader:
             text.count(":") for text in (*texts, entity, time, request_id) if type(text) is str
         ):
             return None
+        if self._is_known_by_time:
+            time = entity
         if type(time) is str:
             try:
                 time = event_time_of(time, 0, self._time)
@@ -103,9 +109,9 @@ def _decoder(contract: Contract, columns: Sequence[ContractColumn]) -> Any:
     optional = str | None | msgspec.UnsetType
     names = {f"c{i}": column.name for i, column in enumerate(columns)}
     for field, name in (("entity", contract.entity), ("time", contract.event_time)):
-        fields.append((field, optional, _UNSET))
-        # Where the contract names none, no client can know this key.
-        names[field] = name or f"\0{field}"
+        if name and name not in names.values():
+            fields.append((field, optional, _UNSET))
+            names[field] = name
     record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
     request_id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REQUEST_ID)]
     request = msgspec.defstruct(
@@ -115,6 +121,11 @@ def _decoder(contract: Contract, columns: Sequence[ContractColumn]) -> Any:
         gc=False,
     )
     return msgspec.json.Decoder(request)
+
+
+def _is_plain(name: str) -> bool:
+    """Whether msgspec can look for a key of this name."""
+    return name.isprintable() and "\\" not in name and '"' not in name
 
 
 def _type_of(column: ContractColumn) -> Any:

@@ -77,11 +77,12 @@ class Stats:
         self._stop = threading.Event()
 
     def version(self, model: str, version: str) -> VersionStats:
-        """The counts of one version, to be changed under `lock`."""
+        """The counts of one version, to be changed under `lock`, which the caller must not hold."""
         key = (model, version)
         found = self._versions.get(key)
         if found is None:
-            found = self._versions.setdefault(key, VersionStats())
+            with self.lock:
+                found = self._versions.setdefault(key, VersionStats())
         return found
 
     def refused(self, model: str, status: int) -> None:

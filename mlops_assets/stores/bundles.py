@@ -184,7 +184,7 @@ class OnnxScorer:
         for name, text in zip(self.textual, categories, strict=True):
             feed[name] = np.array([[text]], dtype=object)
         output = self._session.run(self._outputs, feed)[0]
-        scores: list[float] = output[0].tolist()
+        scores: list[float] = output.reshape(-1).tolist()
         return scores
 
 
