@@ -74,6 +74,7 @@ class SegmentWriter:
         self._folder = folder
         self._limit = limit
         self._lock = threading.Lock()
+        self._size, self._failed = 0, False
         folder.mkdir(parents=True, exist_ok=True)
         self._open(segment_id or new_segment_id())
 
@@ -81,17 +82,15 @@ class SegmentWriter:
         """Write one line with a single system call; raises OSError when the disk refuses it."""
         line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
         with self._lock:
-            if self._size and self._size + len(line) > self._limit:
+            if self._failed or (self._size and self._size + len(line) > self._limit):
                 self._roll()
-            try:
-                written = os.write(self._handle, line)
-            except OSError:
-                self._roll()
-                raise
+            # A line that may be torn must stay the last of its segment, where readers ignore it.
+            # Only a segment without any line can be tried again, so a full disk makes no crowd.
+            self._failed = self._size > 0
+            written = os.write(self._handle, line)
             self._size += written
-            if written != len(line):
-                # The torn line must stay the last of its segment, where readers ignore it.
-                self._roll()
+            self._failed = written != len(line)
+            if self._failed:
                 raise OSError(f"{self.path}: only {written} of {len(line)} bytes were written")
 
     def close(self) -> None:
@@ -99,14 +98,17 @@ class SegmentWriter:
         os.close(self._handle)
 
     def _open(self, segment_id: str) -> None:
-        self.path = self._folder / f"{segment_id}.jsonl"
+        path = self._folder / f"{segment_id}.jsonl"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._handle = os.open(self.path, flags, 0o640)
+        self._handle = os.open(path, flags, 0o640)
+        self.path, self._failed = path, False
         self._size = os.fstat(self._handle).st_size
 
     def _roll(self) -> None:
-        os.close(self._handle)
+        """Start the next segment; where it cannot be opened, this one stays."""
+        before = self._handle
         self._open(new_segment_id())
+        os.close(before)
 
 
 def segments(folder: Path) -> list[Path]:

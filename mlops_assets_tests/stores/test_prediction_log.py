@@ -86,14 +86,33 @@ def test_a_full_segment_starts_the_next_one(tmp_path: Path):
 
 def test_a_write_that_fails_is_raised_and_the_next_goes_to_a_new_segment(tmp_path: Path):
     writer = SegmentWriter(tmp_path, "s1")
+    writer.append(logged(1))
     os.close(writer._handle)
     writer._handle = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(OSError, match="space"):
-        writer.append(logged(1))
-    writer.append(logged(2))
+        writer.append(logged(2))
+    writer.append(logged(3))
     writer.close()
     assert writer.path.stem != "s1"
-    assert read_from(writer.path, 0)[0] == [logged(2)]
+    assert read_from(writer.path, 0)[0] == [logged(3)]
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_segment_that_cannot_be_opened_leaves_the_writer_whole(tmp_path: Path, lines: int):
+    folder = tmp_path / "log"
+    writer = SegmentWriter(folder, "s1", limit=1)
+    for number in range(lines):
+        writer.append(logged(number))
+    folder.rename(tmp_path / "away")
+    for _ in range(3 * lines):
+        with pytest.raises(FileNotFoundError):
+            writer.append(logged(7))
+    (tmp_path / "away").rename(folder)
+    writer.append(logged(8))
+    writer.close()
+    found = [record for path in segments(folder) for record in read_from(path, 0)[0]]
+    assert logged(8) in found
+    assert len(found) == lines + 1
 
 
 @given(counts=st.lists(st.integers(1, 2), max_size=6), limit=st.integers(1, 2000))
