@@ -15,10 +15,21 @@ from click.testing import CliRunner, Result
 
 from mlops_assets.cli import main
 from mlops_assets_tests.serving.conftest import Built, bundles, publish, records  # noqa: F401
+from serving.auth import Tokens
 from serving.http import PredictionService
 from serving.models import ModelSet
 
 Write = Callable[[Path, list[dict[str, Any]]], None]
+
+
+SECRET = "secret-0123456789"
+
+
+def token_file(folder: Path, token: str = SECRET) -> Path:
+    path = folder / f"tokens{'' if token == SECRET else '-of-another'}"
+    path.write_text(token)
+    path.chmod(0o600)
+    return path
 
 
 class Server(ThreadingHTTPServer):
@@ -59,7 +70,7 @@ def server(bundles: dict[str, Built], tmp_path: Path) -> Iterator[Server]:  # no
     models.refresh()
     server = Server(("127.0.0.1", 0), Handler)
     server.requests = []
-    server.service = PredictionService(models, tmp_path / "log", token="secret")
+    server.service = PredictionService(models, tmp_path / "log", Tokens(token_file(tmp_path)))
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -72,7 +83,7 @@ def server(bundles: dict[str, Built], tmp_path: Path) -> Iterator[Server]:  # no
 @pytest.fixture
 def run(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MLOPS_SERVE_TOKEN", "secret")
+    monkeypatch.setenv("MLOPS_SERVE_TOKEN_FILE", str(tmp_path / "tokens"))
 
     def run(model: str, file: Path, *options: str, url: str = "") -> Result:
         url = url or f"http://127.0.0.1:{server.server_port}"
@@ -120,7 +131,7 @@ def test_every_format_gives_the_same_predictions(
     expected = server.service.handle(
         "POST",
         "/v1/models/flight_delay/predict",
-        {"authorization": "Bearer secret"},
+        {"authorization": f"Bearer {SECRET}"},
         json.dumps(body).encode(),
     )
     assert [one["probability"] for one in predictions[:100]] == [
@@ -210,9 +221,10 @@ def test_an_endpoint_that_does_not_answer_is_an_error_with_its_address(
 def test_a_wrong_token_is_an_error_that_says_so(
     run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("MLOPS_SERVE_TOKEN", "wrong")
+    wrong = token_file(tmp_path, "wrong-0123456789")
+    monkeypatch.setenv("MLOPS_SERVE_TOKEN_FILE", str(wrong))
     write_json_lines(tmp_path / "rows.jsonl", records(1, seed=3))
     result = run("demand", tmp_path / "rows.jsonl")
     assert result.exit_code == 1
     assert "HTTP 401" in result.stderr
-    assert "wrong" not in result.stderr
+    assert "wrong-" not in result.stderr

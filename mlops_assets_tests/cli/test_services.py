@@ -109,7 +109,10 @@ def test_a_remote_tracking_server_needs_no_server_of_ours(tmp_path: Path):
 
 def test_no_command_line_shows_a_password(tmp_path: Path):
     uri = "postgresql://user:hidden@db.example/mlflow"
-    settings = Settings(home=tmp_path, tracking_uri=uri, serve_token="hidden")
+    tokens = tmp_path / "tokens"
+    tokens.write_text("hidden-0123456789\n")
+    tokens.chmod(0o600)
+    settings = Settings(home=tmp_path, tracking_uri=uri, serve_token_file=tokens)
     for service in standard_services(settings):
         assert "hidden" not in " ".join(service.command)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.settings import Settings
+from mlops_assets.stores.tokens import TokenError, rotate
 from serving.environment import (
     Place,
     ServingError,
@@ -24,10 +25,19 @@ def test_loopback_needs_no_token(host: str):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org"])
-def test_a_reachable_address_without_a_token_is_refused(host: str):
-    with pytest.raises(ServingError, match="MLOPS_SERVE_TOKEN"):
+def test_a_reachable_address_without_a_token_is_refused(host: str, tmp_path: Path):
+    with pytest.raises(ServingError, match="MLOPS_SERVE_TOKEN_FILE"):
         check_address(Settings(serve_host=host))
-    check_address(Settings(serve_host=host, serve_token="t"))
+    rotate(tmp_path / "tokens")
+    check_address(Settings(serve_host=host, serve_token_file=tmp_path / "tokens"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_token_file_that_cannot_be_used_is_refused_whatever_the_address(
+    host: str, tmp_path: Path
+):
+    with pytest.raises(TokenError, match="cannot be read"):
+        check_address(Settings(serve_host=host, serve_token_file=tmp_path / "nothing"))
 
 
 def test_a_taken_port_is_refused_with_the_setting_to_change():

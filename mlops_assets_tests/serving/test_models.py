@@ -21,7 +21,7 @@ def pointer(tmp_path: Path) -> Path:
 def loaded_version(models_: ModelSet, name: str = "flight_delay") -> str:
     loaded = models_.models[name].loaded
     assert loaded is not None
-    return loaded.target.version
+    return loaded.version
 
 
 def test_without_a_pointer_nothing_is_served(pointer: Path):
