@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.loop]
 PERIOD = "2013-06-10"
 FAILED = "calibrated"
 REASON = "expected calibration error 0.2715 (limit 0.15)"
-GROUPS = ("data", "training", "release", "monitoring")
+GROUPS = ("data", "training", "release", "monitoring", "batch")
 # Dagster's names of the kinds that it knows; a kind without an icon keeps its own.
 KINDS = {
     "raw_data": {"Delta Lake", "Parquet"},
@@ -39,6 +39,7 @@ KINDS = {
     "drift_report": {"evidently"},
     "performance_report": {"Scikit Learn"},
     "retrain_decision": {"Python"},
+    "batch_predictions": {"Delta Lake", "onnx"},
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.assets import data, monitoring, release, training
+from mlops_assets.assets import batch, data, monitoring, release, training
 from mlops_assets.automation.jobs import jobs, schedule
 from mlops_assets.automation.sensors import new_periods, retrain
 from mlops_assets.domain.errors import SourceError, SpecError
@@ -25,6 +25,7 @@ ASSETS = (
     monitoring.drift_report,
     monitoring.performance_report,
     monitoring.retrain_decision,
+    batch.batch_predictions,
 )
 
 
