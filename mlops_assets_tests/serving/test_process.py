@@ -157,7 +157,7 @@ def test_what_is_no_request_is_refused(server: Server, status: int, content: byt
 def test_paths_that_do_not_exist_are_404(server: Server):
     assert server.client.get("/").status_code == 404
     assert server.client.post("/v1/models/%ff%fe/predict", content=b"{}").status_code == 404
-    assert server.client.get("/docs").status_code == 404
+    assert server.client.get("/redoc").status_code == 404
 
 
 def test_the_description_is_served(server: Server):
