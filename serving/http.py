@@ -7,24 +7,21 @@ Bad input never gives a 5xx answer, and no answer repeats the values that a clie
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import TooManyRowsError
-from serving import docs, native
+from serving import native
 from serving.answers import Answer, Refusal
 from serving.auth import Tokens
-from serving.bodies import BodyError, decode
-from serving.exposition import CONTENT_TYPE as METRICS
-from serving.exposition import exposition
-from serving.models import ModelSet, ModelState
-from serving.openapi import document
+from serving.bodies import BodyError
+from serving.loading import LoadedModel
+from serving.models import ModelSet, ModelState, only, versions_of
+from serving.pages import OPEN_PATHS, Pages
 from serving.predictor import Predictor, id_stem
+from serving.protocols.routes import PARSE, Route, match
 from serving.repeats import Repeats
 from serving.stats import Stats
 
@@ -55,8 +52,8 @@ class PredictionService:
         self._models = models
         self._tokens = tokens or Tokens(None)
         self._stats = stats or Stats()
-        self._log = prediction_log
         self._predictor = Predictor(prediction_log, self._stats)
+        self._pages = Pages(models, prediction_log, self._stats, self._tokens.are_needed)
         self._repeats = Repeats()
         self._waiting = 0
         self._bulk = ThreadPoolExecutor(BULK_THREADS, "bulk")
@@ -105,8 +102,22 @@ class PredictionService:
         self._predictor.close()
 
     def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        if path == "/health":
-            return self._read_only(method, self._health)
+        if path not in OPEN_PATHS:
+            self._authorise(headers)
+        if path.startswith(PREFIX) and path.endswith(SUFFIX):
+            route = Route("predict", "POST", path[len(PREFIX) : -len(SUFFIX)])
+        else:
+            found = match(path)
+            if found is None:
+                return self._pages.answer(method, path)
+            route = found
+        if method != route.method and not (method == "HEAD" and route.method == "GET"):
+            raise Refusal(405, "method", f"use {route.method}", allow=route.method)
+        if route.operation in PARSE:
+            return self._predict(route, headers, body)
+        return self._pages.describe(route)
+
+    def _authorise(self, headers: Mapping[str, str]) -> None:
         if self._tokens.are_needed and not self._tokens.admit(headers.get("authorization", "")):
             raise Refusal(
                 401,
@@ -114,32 +125,24 @@ class PredictionService:
                 "send the header Authorization: Bearer <token>",
                 www_authenticate="Bearer",
             )
-        if path.startswith(PREFIX) and path.endswith(SUFFIX):
-            if method != "POST":
-                raise Refusal(405, "method", "use POST", allow="POST")
-            return self._predict(path[len(PREFIX) : -len(SUFFIX)], body)
-        if path == "/openapi.json":
-            return self._read_only(method, self._openapi)
-        if path == "/docs":
-            headers = {"content-type": docs.CONTENT_TYPE, "content-security-policy": docs.POLICY}
-            return Answer(200, docs.page(self._openapi()), headers)
-        if path == "/metrics":
-            page = exposition(self._stats.everywhere(), self._models.models, self._log)
-            return Answer(200, page, {"content-type": METRICS})
-        raise Refusal(
-            404, "path", "try /docs, /health, /metrics, or POST to /v1/models/<model>/predict"
-        )
 
     def _refused(self, path: str, refusal: Refusal) -> Answer:
         self._stats.refused(self._model_of(path), refusal.status)
-        return refusal.answer()
+        return refusal.answer(open_inference=path.startswith("/v2"))
 
     def _model_of(self, path: str) -> str:
         """The model that a path names, if it is one of ours: clients must not invent labels."""
-        if not path.startswith(PREFIX):
-            return ""
-        name = path[len(PREFIX) :].partition("/")[0]
+        if path.startswith(PREFIX):
+            name = path[len(PREFIX) :].partition("/")[0]
+        else:
+            route = match(path)
+            name = self._name(route) if route else ""
         return name if name in self._models.models else ""
+
+    def _name(self, route: Route) -> str:
+        """The model of a route; the only one served where the path names none."""
+        served = self._models.models
+        return route.model or (next(iter(served)) if len(served) == 1 else "")
 
     def _pool(self, path: str, body: bytes) -> ThreadPoolExecutor | None:
         """The threads that should answer, or None where the answer takes no time."""
@@ -152,53 +155,46 @@ class PredictionService:
             return self._exact
         return self._bulk if len(body) > QUICK_BYTES else None
 
-    def _read_only(self, method: str, answer: Callable[[], Any]) -> Answer:
-        if method not in ("GET", "HEAD"):
-            raise Refusal(405, "method", "use GET", allow="GET")
-        return Answer(200, orjson.dumps(answer()) if method == "GET" else b"")
-
-    def _health(self) -> dict[str, Any]:
-        states = self._models.models
-        problems = [state.problem for state in states.values() if state.problem]
-        reason = "; ".join(filter(None, [self._models.problem, *problems]))
-        health: dict[str, Any] = {
-            "status": "degraded" if reason else "ok",
-            "models": {name: _health_of(state) for name, state in states.items()},
-        }
-        return {**health, "reason": reason} if reason else health
-
-    def _openapi(self) -> dict[str, Any]:
-        loaded = (state.loaded for state in self._models.models.values())
-        return document(
-            [model.scorer.contract for model in loaded if model], self._tokens.are_needed
-        )
-
-    def _predict(self, name: str, raw: bytes) -> Answer:
+    def _predict(self, route: Route, headers: Mapping[str, str], raw: bytes) -> Answer:
         started = time.perf_counter()
         if len(raw) > MAX_BODY_BYTES:
             raise body_too_large()
+        name = self._name(route)
+        state, loaded = self._served(name, route.version)
+        # The same for both ways, because it may decide which variant answers.
+        stem = ""
+        if loaded.reader is not None and route.operation == "predict":
+            one = loaded.reader.read(raw)
+            if one is not None:
+                before = self._repeated(name, one.request_id, raw)
+                if before is not None:
+                    return before
+                stem = id_stem(name, one.request_id)
+                quick = self._predictor.record(name, state, one, stem, started)
+                if quick is not None:
+                    return self._answered(name, one.request_id, raw, native.render(quick))
+        asked = PARSE[route.operation](loaded.parsers, raw, headers)
+        request_id = asked.request.request_id
+        before = self._repeated(name, request_id, raw)
+        if before is not None:
+            return before
+        stem = stem or id_stem(name, request_id)
+        predicted = self._predictor.rows(name, state, asked.request, stem, started)
+        return self._answered(name, request_id, raw, asked.answer(predicted))
+
+    def _served(self, name: str, version: str) -> tuple[ModelState, LoadedModel]:
+        """What answers for a model, or for the version of it that was asked for."""
         state = self._models.models.get(name)
         if state is None:
             raise Refusal(404, "model", "no such model is released; see /health")
         if state.loaded is None:
             raise Refusal(503, "model", "the model is not loaded yet; see /health", retry_after="1")
-        stem = ""
-        one = state.loaded.reader.read(raw) if state.loaded.reader else None
-        if one is not None:
-            before = self._repeated(name, one.request_id, raw)
-            if before is not None:
-                return before
-            stem = id_stem(name, one.request_id)
-            quick = self._predictor.record(name, state, one, stem, started)
-            if quick is not None:
-                return self._answered(name, one.request_id, raw, native.render(quick))
-        request = state.loaded.parser.parse(decode(raw))
-        before = self._repeated(name, request.request_id, raw)
-        if before is not None:
-            return before
-        stem = stem or id_stem(name, request.request_id)
-        predicted = self._predictor.rows(name, state, request, stem, started)
-        return self._answered(name, request.request_id, raw, native.render(predicted))
+        if not version or version == state.loaded.version:
+            return state, state.loaded
+        for one in versions_of(state):
+            if one.version == version:
+                return only(state, one), one
+        raise Refusal(404, "version", "no such version is loaded; leave it out for the champion")
 
     def _repeated(self, name: str, request_id: str, raw: bytes) -> Answer | None:
         return self._repeats.find(name, request_id, raw) if request_id else None
@@ -213,22 +209,3 @@ def body_too_large() -> Refusal:
     """The refusal of a body above MAX_BODY_BYTES; the connection is not worth keeping."""
     message = f"the body is larger than {MAX_BODY_BYTES} bytes: split the request"
     return Refusal(413, "body", message, connection="close")
-
-
-def _health_of(state: ModelState) -> dict[str, Any]:
-    version = state.loaded.version if state.loaded else state.target.version
-    health: dict[str, Any] = {
-        "loaded": state.loaded is not None,
-        "version": version,
-        "since": state.target.since,
-        "released_at": state.target.released_at,
-    }
-    if state.weights:
-        health["split"] = {
-            variant: {"version": state.variants[variant].version, "percent": percent}
-            for variant, percent in state.weights
-        }
-    for name, one in (("shadow", state.shadow), ("fallback", state.fallback)):
-        if one is not None:
-            health[name] = one.version
-    return {**health, "problem": state.problem} if state.problem else health

@@ -9,10 +9,10 @@ import numpy as np
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract
 from mlops_assets.domain.errors import BundleError, DataError
 from mlops_assets.domain.profile import Profile
-from mlops_assets.domain.requests import RequestParser
 from mlops_assets.stores.bundles import OnnxScorer, Scorer, load_scorer
 from serving.batching import BatchingScorer
 from serving.pointer import Bundle
+from serving.protocols.exchange import Parsers
 from serving.single import SingleRecordReader
 
 
@@ -27,7 +27,7 @@ class LoadedModel:
     version: str
     path: str
     scorer: Scorer
-    parser: RequestParser
+    parsers: Parsers
     known: Mapping[str, frozenset[str]]
     onnx: OnnxScorer | None = None
     reader: SingleRecordReader | None = None
@@ -49,7 +49,7 @@ def load(bundle: Bundle) -> LoadedModel:
         path=bundle.path,
         # A pipeline that did not compile costs milliseconds per call, whatever the rows.
         scorer=scorer if isinstance(scorer, OnnxScorer) else BatchingScorer(scorer),
-        parser=RequestParser(scorer.contract),
+        parsers=Parsers.of(scorer.contract),
         known=_known_categories(folder),
         onnx=onnx,
         reader=SingleRecordReader(scorer.contract) if onnx else None,

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
 # A bundle that failed is tried again after this long, in case its files were still arriving.
 RETRY_SECONDS = 10.0
+# The variant of answers by a version that the client asked for by number.
+DIRECT = "direct"
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,17 @@ def versions_of(state: ModelState) -> list[LoadedModel]:
     """Every version that is loaded for one model."""
     found = (state.loaded, *state.variants.values(), state.shadow, state.fallback)
     return [one for one in found if one is not None]
+
+
+def only(state: ModelState, one: LoadedModel) -> ModelState:
+    """The state for a client that asked for this version: nobody else answers, or shadows."""
+    return replace(
+        state,
+        weights=((DIRECT, 100.0),),
+        variants={DIRECT: one},
+        shadow=None,
+        fallback=None,
+    )
 
 
 def _version(state: ModelState | None) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from serving.answers import Answer
-from serving.predictor import Predicted
+from serving.predicted import Predicted
 
 
 def render(predicted: Predicted) -> Answer:

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import ParsedRequest
 from mlops_assets.domain.split import CHAMPION, variant_of
@@ -28,6 +27,7 @@ from mlops_assets.stores.prediction_log import LoggedRequest, SegmentWriter
 from serving.answers import Refusal
 from serving.loading import LoadedModel
 from serving.models import ModelState
+from serving.predicted import Predicted
 from serving.shadow import Shadow
 from serving.single import SingleRecord
 from serving.stats import Stats, VersionStats
@@ -38,24 +38,6 @@ FALLBACK = "fallback"
 
 _PROCESS = os.urandom(10).hex()
 _NUMBERS = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class Predicted:
-    """The answered rows of one request, in its order.
-
-    `outputs` has a list of probabilities, or of one value, for each row. `rows` gives version and
-    variant of each row where several versions answered, and is empty where `version` and `variant`
-    answered all.
-    """
-
-    contract: Contract
-    version: str
-    variant: str
-    request_id: str
-    ids: list[str]
-    outputs: list[list[float]]
-    rows: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from serving.protocols.arrow_limits import measure
 from serving.protocols.exchange import Headers, Parsers, idempotency_key, labels, repeated
 
 if TYPE_CHECKING:
-    from serving.predictor import Predicted
+    from serving.predicted import Predicted
 
 ARROW = "application/vnd.apache.arrow.stream"
 # Compressed streams may grow to this, and so may the texts of a dictionary that rows share.
@@ -155,11 +155,10 @@ def _numbers(column: Any) -> np.ndarray:
 
 def _coded(column: Any, name: str, is_time: bool) -> CodedText:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if pa.types.is_string_view(column.type):
         # Views may share their text, so many rows of one long text take next to no bytes.
-        _limit_text(pc.sum(pc.binary_length(column)).as_py() or 0, name)
+        _limit_text(sum(map(_viewed_bytes, column.chunks)), name)
         column = column.cast(pa.large_string())
     column = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column
     array = column.combine_chunks()
@@ -177,6 +176,13 @@ def _coded(column: Any, name: str, is_time: bool) -> CodedText:
         lengths = np.array([*map(len, texts), 0])
         _limit_text(int(lengths[codes].sum()), name)
     return CodedText(codes, texts)
+
+
+def _viewed_bytes(chunk: Any) -> int:
+    """The bytes of all texts of an array of views, each of 16 bytes that begin with its length."""
+    views = np.frombuffer(chunk.buffers()[1] or b"", "<i4").reshape(-1, 4)
+    lengths = views[chunk.offset : chunk.offset + len(chunk), 0]
+    return int(lengths[chunk.is_valid().to_numpy(zero_copy_only=False)].sum(dtype=np.int64))
 
 
 def _limit_text(length: int, name: str) -> None:

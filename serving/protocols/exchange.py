@@ -7,7 +7,7 @@ from mlops_assets.domain.column_requests import ColumnParser
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.requests import ParsedRequest, RequestParser
 from serving.answers import Answer
-from serving.predictor import Predicted
+from serving.predicted import Predicted
 
 Headers = Mapping[str, str]
 # The header of draft-ietf-httpapi-idempotency-key-header, for protocols whose bodies have no

@@ -15,7 +15,7 @@ from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import ParsedRequest, TooManyRowsError, clip
 from mlops_assets.domain.values import kind_of
 from serving.answers import Answer, Refusal
-from serving.predictor import Predicted
+from serving.predicted import Predicted
 from serving.protocols.csv_columns import read_csv
 from serving.protocols.exchange import (
     Asked,

@@ -20,7 +20,7 @@ from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import clip, request_id_of
 from mlops_assets.domain.values import kind_of
 from serving.answers import Answer
-from serving.predictor import Predicted
+from serving.predicted import Predicted
 from serving.protocols.exchange import Asked, Headers, Parsers, idempotency_key, labels
 from serving.protocols.strict_json import decode_strictly
 from serving.protocols.tensors import (
