@@ -20,6 +20,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "releases": ("mlops_assets.cli.status:releases", "List a model's releases and rollbacks."),
     "approve": ("mlops_assets.cli.release:approve", "Release a challenger that passed its gates."),
     "rollback": ("mlops_assets.cli.release:rollback", "Restore a model's previous champion."),
+    "unquarantine": (
+        "mlops_assets.cli.release:unquarantine",
+        "Let a quarantined version serve again.",
+    ),
+    "split": ("mlops_assets.cli.split:split", "Share a model's traffic between its versions."),
+    "shadow": ("mlops_assets.cli.split:shadow", "Let a version score a copy of the traffic."),
     "predict": (
         "mlops_assets.cli.predict:predict",
         "Score a file: over HTTP, or here and in bulk.",

@@ -7,6 +7,7 @@ from typing import Any
 from mlops_assets.cli.models import open_registry, registry_errors
 from mlops_assets.cli.running import read_running
 from mlops_assets.domain.errors import ReleaseError
+from mlops_assets.domain.plan import ServingPlan
 from mlops_assets.settings import Settings
 from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.lake import Lake
@@ -51,7 +52,8 @@ class VersionGlance:
 class ModelGlance:
     """A model: its versions, how much history it has, and what monitoring said last.
 
-    `can_be_released` says whether `mlops approve` would make the challenger the champion.
+    `can_be_released` says whether `mlops approve` would make the challenger the champion;
+    `traffic` who answers and who watches, None where nobody does.
     `drift`, `performance` and `decision` are the newest kept ones with their `period`.
     """
 
@@ -60,6 +62,7 @@ class ModelGlance:
     challenger: VersionGlance | None
     previous_champion: VersionGlance | None
     can_be_released: bool
+    traffic: ServingPlan | None
     periods: int
     newest_period: str | None
     drift: dict[str, Any] | None
@@ -79,7 +82,11 @@ class Overview:
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for `json.dumps`."""
-        return asdict(self)
+        content = asdict(self)
+        for model in content["models"]:
+            if model["traffic"]:
+                model["traffic"]["quarantined"] = sorted(model["traffic"]["quarantined"])
+        return content
 
 
 def overview(settings: Settings, names: list[str]) -> Overview:
@@ -111,11 +118,14 @@ class _Versions:
     champion: VersionGlance | None = None
     challenger: VersionGlance | None = None
     previous_champion: VersionGlance | None = None
+    traffic: ServingPlan | None = None
 
     @property
     def can_be_released(self) -> bool:
         candidate, serving = self.challenger, self.champion.version if self.champion else ""
         if candidate is None or candidate.gates != "passed":
+            return False
+        if self.traffic and candidate.version in self.traffic.quarantined:
             return False
         return candidate.judged_against == serving != candidate.version
 
@@ -127,10 +137,13 @@ def _versions(settings: Settings, names: list[str]) -> dict[str, _Versions]:
         return {}
     releases = Releases(registry, Lake(settings.lake_root), settings.locks)
     with registry_errors():
-        return {name: _versions_of(registry, releases, name) for name in names}
+        plans = registry.plans()
+        return {name: _versions_of(registry, releases, name, plans.get(name)) for name in names}
 
 
-def _versions_of(registry: Registry, releases: Releases, model: str) -> _Versions:
+def _versions_of(
+    registry: Registry, releases: Releases, model: str, traffic: ServingPlan | None
+) -> _Versions:
     # Of a version that was released twice, the last time.
     released = {record.to_version: record for record in releases.history(model)}
 
@@ -138,7 +151,7 @@ def _versions_of(registry: Registry, releases: Releases, model: str) -> _Version
         version = registry.alias(model, alias)
         return _glance(version, released.get(version.version)) if version else None
 
-    return _Versions(glance(CHAMPION), glance(CHALLENGER), glance(PREVIOUS_CHAMPION))
+    return _Versions(glance(CHAMPION), glance(CHALLENGER), glance(PREVIOUS_CHAMPION), traffic)
 
 
 def _model(settings: Settings, name: str, versions: _Versions) -> ModelGlance:
@@ -150,6 +163,7 @@ def _model(settings: Settings, name: str, versions: _Versions) -> ModelGlance:
         challenger=versions.challenger,
         previous_champion=versions.previous_champion,
         can_be_released=versions.can_be_released,
+        traffic=versions.traffic,
         periods=len(periods),
         newest_period=periods[-1] if periods else None,
         drift=_newest(lake, name, "drift_reports", DRIFT),

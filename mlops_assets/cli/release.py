@@ -1,4 +1,4 @@
-"""`mlops approve` and `mlops rollback`: a person moves the champion."""
+"""`mlops approve`, `mlops rollback`, `mlops unquarantine`: a person decides who may serve."""
 
 import getpass
 import json
@@ -34,14 +34,14 @@ def approve(model: str, version: str | None, reason: str, as_json: bool) -> None
     from mlops_assets.stores.clock import Clock
 
     settings, at = Settings.load(), datetime.now(UTC)
-    releases = _releases(settings, model)
+    releases = open_releases(settings, model)
     with registry_errors():
         candidate = _candidate(releases, model, version)
         record = releases.release(
             model,
             candidate.version,
             expected_champion=candidate.tags.get("judged_against") or None,
-            actor=_actor(),
+            actor=actor(),
             reason=reason,
             at=at,
             loop_time=Clock(settings.clock_file).now(),
@@ -53,26 +53,63 @@ def approve(model: str, version: str | None, reason: str, as_json: bool) -> None
 @click.command()
 @click.argument("model")
 @click.option("--reason", default="rolled back by hand", show_default=True, help="For the record.")
+@click.option(
+    "--quarantine",
+    is_flag=True,
+    help="The version that is left never serves again, until `mlops unquarantine`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def rollback(model: str, reason: str, as_json: bool) -> None:
-    """Make the previous champion of MODEL the champion again."""
+def rollback(model: str, reason: str, quarantine: bool, as_json: bool) -> None:
+    """Make the previous champion of MODEL the champion again.
+
+    Run again, it swaps back; with --quarantine that is refused.
+    """
     from mlops_assets.cli.models import registry_errors
     from mlops_assets.stores.clock import Clock
+    from mlops_assets.stores.incidents import Finding
 
     settings, at = Settings.load(), datetime.now(UTC)
-    releases = _releases(settings, model)
+    releases = open_releases(settings, model)
     with registry_errors():
         record = releases.rollback(
             model,
-            actor=_actor(),
+            actor=actor(),
             reason=reason,
             at=at,
             loop_time=Clock(settings.clock_file).now(),
+            finding=Finding("by hand", (reason,), {}) if quarantine else None,
         )
     _finish(settings, record, at, as_json)
 
 
-def _releases(settings: Settings, model: str) -> "Releases":
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@click.option("--reason", required=True, help="Why it is good after all, for the record.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def unquarantine(model: str, version: str, reason: str, as_json: bool) -> None:
+    """Let a quarantined VERSION of MODEL serve again; this releases nothing by itself."""
+    from mlops_assets.cli.models import registry_errors
+    from mlops_assets.stores.clock import Clock
+
+    settings = Settings.load()
+    releases = open_releases(settings, model)
+    with registry_errors():
+        incident = releases.unquarantine(
+            model,
+            version,
+            actor=actor(),
+            reason=reason,
+            at=datetime.now(UTC),
+            loop_time=Clock(settings.clock_file).now(),
+        )
+    if as_json:
+        click.echo(json.dumps({**asdict(incident), "evidence": incident.evidence_values}))
+    else:
+        click.echo(f"{model}: version {version} may serve again (incident {incident.id}).")
+
+
+def open_releases(settings: Settings, model: str) -> "Releases":
     """What moves champions of this home, which is made ready for it."""
     from mlops_assets.cli.home import prepare_home
     from mlops_assets.cli.models import known_model, open_registry
@@ -99,7 +136,8 @@ def _candidate(releases: "Releases", model: str, version: str | None) -> "Versio
     return challenger
 
 
-def _actor() -> str:
+def actor() -> str:
+    """Who runs this command, for the record."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

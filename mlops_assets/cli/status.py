@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mlops_assets.cli.overview import ModelGlance, Overview, VersionGlance
+    from mlops_assets.stores.incidents import Incident
     from mlops_assets.stores.releases import ReleaseRecord
 
 # So much of a hash or a run's id tells it from the others.
@@ -39,7 +40,7 @@ def status(model: str | None, as_json: bool) -> None:
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def releases(model: str, as_json: bool) -> None:
-    """List the releases and rollbacks of MODEL, newest first."""
+    """List the releases, rollbacks and incidents of MODEL, newest first."""
     from mlops_assets.cli.models import known_model
     from mlops_assets.stores.lake import Lake
     from mlops_assets.stores.registry import Registry
@@ -49,12 +50,15 @@ def releases(model: str, as_json: bool) -> None:
     known_model(settings, model)
     # The records are in the lake; the registry is not asked.
     store = Releases(Registry(settings.mlflow_uri), Lake(settings.lake_root), settings.locks)
-    records = list(reversed(store.history(model)))
+    records, incidents = store.history(model)[::-1], store.incidents(model)[::-1]
     if as_json:
-        listed = [{**asdict(record), "evidence": record.evidence_values} for record in records]
-        click.echo(json.dumps({"model": model, "releases": listed}))
-    elif records:
-        _show_releases(model, records)
+        found = {
+            name: [{**asdict(row), "evidence": row.evidence_values} for row in rows]
+            for name, rows in (("releases", records), ("incidents", incidents))
+        }
+        click.echo(json.dumps({"model": model, **found}))
+    elif records or incidents:
+        _show_releases(model, records, incidents)
     else:
         click.echo(f"{model} was never released.")
 
@@ -91,6 +95,7 @@ def _show_model(console: "Console", model: "ModelGlance") -> None:
         "champion": _version(model.champion),
         "challenger": challenger,
         "previous champion": _version(model.previous_champion),
+        **_traffic(model),
         "history": f"{model.periods} periods{newest}",
         "drift": _drift(model.drift),
         "performance": _performance(model.performance),
@@ -138,10 +143,28 @@ def _decision(decision: dict[str, Any] | None) -> str:
     return f"{decision['period']}: {decision['action']}, {'; '.join(decision['reasons'])}"
 
 
-def _show_releases(model: str, records: "list[ReleaseRecord]") -> None:
+def _traffic(model: "ModelGlance") -> dict[str, str]:
+    """Who answers, where that is more than the champion, and what must not serve."""
+    from mlops_assets.cli.split import traffic
+
+    plan = model.traffic
+    if plan is None:
+        return {}
+    rows = {
+        "traffic": traffic(plan) if plan.split or plan.shadow else "",
+        "not in force": "; ".join(plan.problems),
+        "quarantined": ", ".join(f"version {v}" for v in sorted(plan.quarantined, key=int)),
+    }
+    return {name: text for name, text in rows.items() if text}
+
+
+def _show_releases(model: str, records: "list[ReleaseRecord]", incidents: "list[Incident]") -> None:
     from rich.console import Console
 
+    from mlops_assets.stores.incidents import CLEARED
+
     console = Console(highlight=False, markup=False)
+    rolled_back = {(one.version, one.at): one for one in incidents}
     for record in records:
         before = record.from_version or "none"
         rows = {
@@ -151,7 +174,20 @@ def _show_releases(model: str, records: "list[ReleaseRecord]") -> None:
             "run": record.run_id or "none",
             **{name: _short(value) for name, value in record.evidence_values.items()},
         }
+        incident = rolled_back.pop((record.from_version, record.at), None)
+        if incident:
+            rows["incident"] = f"{incident.id}, version {incident.version} quarantined"
         _show_table(console, f"{model} {record.kind} {before} → {record.to_version}", rows)
+    for incident in rolled_back.values():
+        quarantined = f"quarantined ({incident.kind})"
+        done = "let out of quarantine" if incident.kind == CLEARED else quarantined
+        rows = {
+            "what": f"version {incident.version} {done}",
+            "when": _moment(incident.at, incident.loop_time),
+            "who": incident.actor,
+            "why": incident.reasons,
+        }
+        _show_table(console, f"{model} incident {incident.id}", rows)
 
 
 def _show_table(console: "Console", title: str, rows: dict[str, str]) -> None:

@@ -137,7 +137,7 @@ class Releases:
         Repeated, it records nothing more. Raises ReleaseError for the champion, which has to be
         rolled back, and for a version that does not exist.
         """
-        with self._lock(model):
+        with self.lock(model):
             if self._moves.champion(model) == self.registry.version(model, version).version:
                 raise ReleaseError(f"{model} version {version} is the champion: roll it back.")
             occasion = f"withdrawn {self._times_cleared(model, version)}"
@@ -157,7 +157,7 @@ class Releases:
         loop_time: datetime,
     ) -> Incident:
         """Let a version serve again, with a record. Raises ReleaseError if it may already."""
-        with self._lock(model):
+        with self.lock(model):
             cause = Cause(actor, reason, at, loop_time, "", {})
             occasion = f"{CLEARED} {self._times_cleared(model, version)}"
             finding = Finding(CLEARED, (reason,), {})
@@ -223,7 +223,7 @@ class Releases:
         """Hold the model's lock; what ends in an error leaves the attempt's row behind."""
         log = ReleaseLog(self.lake)
         try:
-            with self._lock(attempt.model):
+            with self.lock(attempt.model):
                 try:
                     yield
                 except ReleaseError as error:
@@ -240,7 +240,11 @@ class Releases:
             raise
 
     @contextmanager
-    def _lock(self, model: str) -> Iterator[None]:
+    def lock(self, model: str) -> Iterator[None]:
+        """Nobody else changes what is served of the model meanwhile.
+
+        Raises ReleaseError if that takes too long.
+        """
         self.locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.locks / f"release-{model}.lock", timeout=LOCK_SECONDS)
         try:

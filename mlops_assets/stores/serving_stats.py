@@ -41,11 +41,11 @@ class SnapshotReader:
         try:
             stat = path.stat()
             signature = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-            before = self._files.get(path.name, ((), {}))
-            if before[0] == signature:
+            known = self._files.get(path.name)
+            if known and known[0] == signature:
                 return
             # A file that cannot be read is told once.
-            self._files[path.name] = (signature, before[1])
+            self._files[path.name] = (signature, known[1] if known else {})
             self._files[path.name] = (signature, counts_of(json.loads(path.read_bytes())))
         except FileNotFoundError:
             return
