@@ -60,15 +60,20 @@ def _asset_job(model: Model, name: str, assets: tuple[str, ...], description: st
 def _rollback(model: Model) -> dg.JobDefinition:
     @dg.op(name=f"{model.name}__move_alias_back", description="Restore the previous champion.")
     def move_alias_back(context: dg.OpExecutionContext, stores: Stores) -> None:
+        from mlops_assets.stores.incidents import Finding
+
         tags = context.run.tags
+        decision, reason = tags.get("mlops/decision"), tags.get("mlops/reason", "started by hand")
         record = stores.releases.rollback(
             model.name,
             actor=tags.get("mlops/actor", "dagster"),
-            reason=tags.get("mlops/reason", "started by hand"),
+            reason=reason,
             at=datetime.now(UTC),
             loop_time=stores.clock.now(),
             expected_champion=tags.get("mlops/version") or None,
             run_id=context.run.run_id,
+            # A version that a report convicts is not to come back by another sensor.
+            finding=Finding("quality", (reason,), {"decision": decision}) if decision else None,
         )
         context.log_event(
             dg.AssetMaterialization(
