@@ -26,8 +26,9 @@ class Tokens:
         self._seen: tuple[int, int] | None = None
         self._look_at = 0.0
         if path is not None:
-            self._valid = _headers(path)
+            # Looked at first: a file that changes meanwhile is read again.
             self._seen = _signature(path)
+            self._valid = _headers(path)
 
     @property
     def are_needed(self) -> bool:

@@ -1,6 +1,7 @@
 """Real bundles: tiny pipelines, trained and compiled once per session."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,18 +148,77 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
     }
 
 
-Publish = Callable[..., None]
+@pytest.fixture(scope="session")
+def bad_bundles(
+    bundles: dict[str, Built], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Whole bundles of models that fail where the distance is below zero, and only there.
+
+    `raises` raises an error, `nan` gives probabilities that are no number.
+    """
+    root = tmp_path_factory.mktemp("bad")
+    return {
+        "raises": _spoilt(bundles["2"].folder, root / "raises", _raise_below_zero),
+        "nan": _spoilt(bundles["2"].folder, root / "nan", _nan_below_zero),
+    }
+
+
+def _spoilt(source: Path, folder: Path, spoil: Callable[[str, str], list[Any]]) -> Path:
+    """A sealed copy of a bundle whose graph multiplies its output by what `spoil` adds to it."""
+    import onnx
+
+    shutil.copytree(source, folder)
+    graph = onnx.load(folder / "model.onnx")
+    for node in graph.graph.node:
+        for index, name in enumerate(node.output):
+            if name == "probabilities":
+                node.output[index] = "good"
+    distance = onnx.helper.make_node("Cast", ["distance"], ["d"], to=onnx.TensorProto.FLOAT)
+    zero = onnx.helper.make_tensor("zero", onnx.TensorProto.FLOAT, [1], [0.0])
+    graph.graph.initializer.append(zero)
+    sound = onnx.helper.make_node("Add", ["good", "nothing"], ["probabilities"])
+    graph.graph.node.extend([distance, *spoil("d", "nothing"), sound])
+    onnx.checker.check_model(graph)
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, "onnx", {"rows": 0})
+    return folder
+
+
+def _nan_below_zero(distance: str, zero: str) -> list[Any]:
+    from onnx.helper import make_node
+
+    return [make_node("Sqrt", [distance], ["root"]), make_node("Mul", ["root", "zero"], [zero])]
+
+
+def _raise_below_zero(distance: str, zero: str) -> list[Any]:
+    """Looks up the element before the first of a list, which is its end: -2 is too far."""
+    from onnx import TensorProto
+    from onnx.helper import make_node
+
+    return [
+        make_node("Min", [distance, "zero"], ["below"]),
+        make_node("Cast", ["below"], ["place"], to=TensorProto.INT64),
+        make_node("Gather", ["zero", "place"], [zero]),
+    ]
 
 
 def publish(pointer: Path, **models: tuple[str, Path]) -> None:
     """Write the pointer file as the follower does: model=(version, folder)."""
-    entries = {
-        model: {
-            "version": version,
-            "path": str(path),
-            "since": "2026-01-01T00:00:00+00:00",
-            "released_at": "",
-        }
-        for model, (version, path) in models.items()
-    }
+    state(pointer, **{name: asked(version, path) for name, (version, path) in models.items()})
+
+
+def asked(version: str, folder: Path, **others: Any) -> dict[str, Any]:
+    """An entry of the pointer file; `others` are its split, shadow and fallback."""
+    times = {"since": "2026-01-01T00:00:00+00:00", "released_at": ""}
+    return {"version": version, "path": str(folder), **times, **others}
+
+
+def bundle(version: str, folder: Path, **others: Any) -> dict[str, Any]:
+    """A version beside the champion, as the pointer file names it."""
+    return {"version": version, "path": str(folder), **others}
+
+
+def state(pointer: Path, **entries: dict[str, Any]) -> None:
+    """Write the pointer file with these entries."""
     write_atomically(pointer, json.dumps({"generation": 1, "models": entries}).encode())
