@@ -15,15 +15,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from types import FrameType
 
 from mlops_assets.domain.errors import MlopsError
-from mlops_assets.domain.plan import ServingPlan
 from mlops_assets.settings import Settings
 from serving import environment, processes
-from serving.follower import Follower, PlanSource
+from serving.following import start_following
 
 logger = logging.getLogger("serving")
 
@@ -75,7 +73,7 @@ def _serve(
         # Ray replaces the handler of SIGTERM.
         _on_signals(stop)
         if follow:
-            _follow(settings, stop)
+            start_following(settings, stop)
         if not _wait_until_ready(place.url, stop):
             return 0 if stop.is_set() else 1
         sys.stdout.write(json.dumps({"event": "ready", "url": place.url}) + "\n")
@@ -128,38 +126,6 @@ def _start(settings: Settings, place: environment.Place, stop: threading.Event) 
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     serve.start(http_options=HTTPOptions(host=host, port=place.port), logging_config=quiet)
     serve.run(application(settings), name="mlops", route_prefix="/", logging_config=quiet)
-
-
-def _follow(settings: Settings, stop: threading.Event) -> None:
-    """Follow the registry in the background; what is cached is served meanwhile."""
-
-    def follow() -> None:
-        follower = Follower(_Registry(settings), settings.bundle_cache, settings.serving_state)
-        follower.run(stop, settings.follow_seconds)
-
-    threading.Thread(target=follow, name="follower", daemon=True).start()
-
-
-class _Registry(PlanSource):
-    """The MLflow registry, connected at the first question: it may be away at the start too."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._uri = settings.mlflow_uri
-        self._client: PlanSource | None = None
-
-    def plans(self) -> Mapping[str, ServingPlan]:
-        return self._connected().plans()
-
-    def fetch_bundle(self, model: str, version: str, target: Path) -> None:
-        self._connected().fetch_bundle(model, version, target)
-
-    def _connected(self) -> PlanSource:
-        if self._client is None:
-            # Importing MLflow takes seconds and 200 MB, and only this process needs it.
-            from mlops_assets.stores.registry import Registry
-
-            self._client = Registry(self._uri)
-        return self._client
 
 
 def _wait_until_ready(url: str, stop: threading.Event) -> bool:

@@ -20,8 +20,9 @@ from serving.bodies import BodyError
 from serving.loading import LoadedModel
 from serving.models import ModelSet, ModelState, only, versions_of
 from serving.pages import OPEN_PATHS, Pages
-from serving.predictor import Predictor, id_stem
+from serving.predictor import Predictor
 from serving.protocols.routes import PARSE, Route, match
+from serving.records import id_stem
 from serving.repeats import Repeats
 from serving.stats import Stats
 

@@ -5,15 +5,11 @@ which the champion before it can score is answered for by that one, so a bad rel
 client a request; that it failed is counted, and the guard acts on the counts.
 """
 
-import hashlib
-import itertools
 import logging
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -28,6 +24,7 @@ from serving.answers import Refusal
 from serving.loading import LoadedModel
 from serving.models import ModelState
 from serving.predicted import Predicted
+from serving.records import Served, record_of, records_of
 from serving.shadow import Shadow
 from serving.single import SingleRecord
 from serving.stats import Stats, VersionStats
@@ -35,18 +32,8 @@ from serving.stats import Stats, VersionStats
 logger = logging.getLogger(__name__)
 
 FALLBACK = "fallback"
-
-_PROCESS = os.urandom(10).hex()
-_NUMBERS = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """Rows scored by one version under the name of one variant."""
-
-    version: str
-    variant: str
-    outputs: list[list[float]]
+# Of a request of many rows, the first ones tell whether rows differ.
+SEEN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,53 +68,49 @@ class Predictor:
 
         `stem` is from `id_stem`, and the same for both ways: it may decide on the variant.
         """
-        champion = state.loaded
-        if champion is None or champion.onnx is None:
+        served = state.loaded
+        if served is None or served.onnx is None:
             return None
-        variant = CHAMPION
-        served = champion
-        if state.weights:
-            variant = variant_of(one.entity or one.request_id or stem, model, state.weights)
-            if variant != CHAMPION:
-                return None
+        key = one.entity or one.request_id or stem
+        if state.weights and variant_of(key, model, state.weights) != CHAMPION:
+            return None
         try:
-            scores = served.onnx.score_record(one.numbers, one.categories)  # type: ignore[union-attr]
+            scores = served.onnx.score_record(one.numbers, one.categories)
         except Exception:  # noqa: BLE001 - the long way scores it again, reports it and falls back
             return None
         if not isfinite(sum(scores)):
             return None
-        onnx = champion.onnx
-        features = {
-            name: [value]
-            for names, values in ((onnx.numeric, one.numbers), (onnx.textual, one.categories))
-            for name, value in zip(names, values, strict=True)
-        }
-        ids = [f"{stem}-0"]
         seconds = time.perf_counter() - started
-        record = LoggedRequest(
-            request_id=one.request_id or stem,
-            at=datetime.now(UTC).isoformat(),
-            version=served.version,
-            variant=variant,
-            latency_ms=round(seconds * 1000, 3),
-            ids=ids,
-            entities=[one.entity],
-            event_times=[one.event_time],
-            features=features,
-            outputs=[scores],
-        )
+        record = record_of(served.version, served.onnx, one, stem, scores, seconds)
         self._write(model, record)
-        counts = self._stats.version(model, served.version)
-        with self._stats.lock:
-            counts.answered(record.outputs, seconds)
-            for name, text in zip(onnx.textual, one.categories, strict=True):
-                if name in served.known and text not in served.known[name]:
-                    counts.unknown_categories[name] = counts.unknown_categories.get(name, 0) + 1
+        self._count_record(model, served, one, scores, seconds)
         if state.shadow is not None:
             self._shadow.offer(model, state.shadow, record)
         return Predicted(
-            served.contract, served.version, variant, record.request_id, ids, record.outputs
+            served.contract,
+            served.version,
+            CHAMPION,
+            record.request_id,
+            record.ids,
+            record.outputs,
         )
+
+    def _count_record(
+        self,
+        model: str,
+        served: LoadedModel,
+        one: SingleRecord,
+        scores: list[float],
+        seconds: float,
+    ) -> None:
+        counts = self._stats.version(model, served.version)
+        names = served.onnx.textual if served.onnx else ()
+        with self._stats.lock:
+            counts.answered([scores], seconds)
+            counts.saw((one.numbers, one.categories))
+            for name, text in zip(names, one.categories, strict=True):
+                if name in served.known and text not in served.known[name]:
+                    counts.unknown_categories[name] = counts.unknown_categories.get(name, 0) + 1
 
     def rows(
         self, model: str, state: ModelState, request: ParsedRequest, stem: str, started: float
@@ -150,7 +133,7 @@ class Predictor:
             scored.append((rows, part, self._score(model, state, variant, part)))
         for rows, part, served in scored:
             seconds = time.perf_counter() - started
-            record = _logged(served, part, stem, [ids[row] for row in rows], seconds)
+            record = records_of(served, part, stem, [ids[row] for row in rows], seconds)
             self._write(model, record)
             if state.shadow is not None:
                 self._shadow.offer(model, state.shadow, record)
@@ -167,9 +150,7 @@ class Predictor:
             rows=() if whole else by_row,
         )
 
-    def _score(
-        self, model: str, state: ModelState, variant: str, request: ParsedRequest
-    ) -> _Served:
+    def _score(self, model: str, state: ModelState, variant: str, request: ParsedRequest) -> Served:
         """The outputs of the variant's version, or of the first one that can stand in for it."""
         candidates = _candidates(state, variant)
         failed: list[_Failure] = []
@@ -185,10 +166,10 @@ class Predictor:
                 continue
             for failure in failed:
                 self._failed(model, failure, fell_back=True)
-            return _Served(one.version, name, outputs.tolist())
+            return Served(one.version, name, outputs.tolist())
         return self._refuse(model, failed)
 
-    def _refuse(self, model: str, failed: list[_Failure]) -> _Served:
+    def _refuse(self, model: str, failed: list[_Failure]) -> Served:
         """No version can score the rows: their own fault where all agree that no number is it."""
         raised = [failure for failure in failed if failure.error is not None]
         for failure in raised:
@@ -217,7 +198,7 @@ class Predictor:
         self,
         model: str,
         state: ModelState,
-        served: _Served,
+        served: Served,
         request: ParsedRequest,
         seconds: float,
     ) -> None:
@@ -225,6 +206,8 @@ class Predictor:
         known = state.loaded.known if state.loaded else {}
         with self._stats.lock:
             counts.answered(served.outputs, seconds)
+            for row in zip(*(v[:SEEN].tolist() for v in request.columns.values()), strict=True):
+                counts.saw(row)
             for name, levels in known.items():
                 _count_unknown(counts, name, levels, request.columns)
 
@@ -243,17 +226,6 @@ class Predictor:
             if model not in self._writers:
                 self._writers[model] = SegmentWriter(self._log / model)
             return self._writers[model]
-
-
-def id_stem(model: str, request_id: str) -> str:
-    """What a request's prediction ids begin with: the same for the same request id.
-
-    Without one it is a random name of this process and a number, so that ids are unique whatever
-    clients send.
-    """
-    if not request_id:
-        return f"{_PROCESS}{next(_NUMBERS):08x}"
-    return hashlib.blake2b(f"{model}\0{request_id}".encode(), digest_size=12).hexdigest()
 
 
 def _candidates(state: ModelState, variant: str) -> list[tuple[str, LoadedModel]]:
@@ -287,24 +259,6 @@ def _take(request: ParsedRequest, rows: Sequence[int]) -> ParsedRequest:
         columns={name: values[index] for name, values in request.columns.items()},
         entities=[request.entities[row] for row in rows],
         event_times=[request.event_times[row] for row in rows],
-    )
-
-
-def _logged(
-    served: _Served, request: ParsedRequest, stem: str, ids: list[str], seconds: float
-) -> LoggedRequest:
-    return LoggedRequest(
-        request_id=request.request_id or stem,
-        at=datetime.now(UTC).isoformat(),
-        version=served.version,
-        variant=served.variant,
-        latency_ms=round(seconds * 1000, 3),
-        ids=ids,
-        entities=request.entities,
-        event_times=request.event_times,
-        # orjson writes NaN as null.
-        features={name: values.tolist() for name, values in request.columns.items()},
-        outputs=served.outputs,
     )
 
 

@@ -13,7 +13,7 @@ import threading
 from types import FrameType
 
 from mlops_assets.settings import Settings
-from serving.__main__ import _follow as follow
+from serving.following import start_following
 
 
 def main() -> int:
@@ -30,7 +30,7 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    follow(settings, stop)
+    start_following(settings, stop)
     stop.wait()
     return 0
 

@@ -24,6 +24,7 @@ LATENCY_BOUNDS = (
     0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 )  # fmt: skip
 SNAPSHOT_SECONDS = 0.5
+ENOUGH_DISTINCT = 100
 
 
 @dataclass(slots=True)
@@ -41,6 +42,15 @@ class VersionStats:
     output_min: list[float] = field(default_factory=list)
     output_max: list[float] = field(default_factory=list)
     unknown_categories: dict[str, int] = field(default_factory=dict)
+    distinct_inputs: int = 0
+    seen: set[int] = field(default_factory=set)
+
+    def saw(self, row: object) -> None:
+        """Count different rows, up to ENOUGH_DISTINCT: the same answer to the same row is right."""
+        if self.distinct_inputs < ENOUGH_DISTINCT:
+            # By its text, because a missing number is unlike itself.
+            self.seen.add(hash(repr(row)))
+            self.distinct_inputs = len(self.seen)
 
     def answered(self, outputs: list[list[float]], seconds: float) -> None:
         """Count one answered request with its outputs."""
@@ -60,6 +70,10 @@ class VersionStats:
             return
         self.output_min = [min(a, b) for a, b in zip(self.output_min, lowest, strict=True)]
         self.output_max = [max(a, b) for a, b in zip(self.output_max, highest, strict=True)]
+
+
+# The fields of VersionStats that a snapshot has.
+COUNTED = tuple(name for name in VersionStats.__slots__ if name != "seen")
 
 
 class Stats:
@@ -108,7 +122,7 @@ class Stats:
             for (model, version), counts in self._versions.items():
                 models.setdefault(model, {}).setdefault("versions", {})[version] = {
                     "latency_le": LATENCY_BOUNDS,
-                    **{name: getattr(counts, name) for name in VersionStats.__slots__},
+                    **{name: getattr(counts, name) for name in COUNTED},
                 }
             for model, seconds in self._swaps.items():
                 models.setdefault(model, {"versions": {}}).update(
