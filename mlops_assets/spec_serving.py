@@ -1,6 +1,8 @@
 """What a model's `defs.yaml` may say about its serving."""
 
-from pydantic import Field
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from mlops_assets.domain.guard import Limits
 from mlops_assets.spec_part import Part
@@ -40,10 +42,24 @@ class Guarding(Part):
     )
 
 
+def _off_from_yaml(value: Any) -> Any:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
 class Serving(Part):
     """How the HTTP endpoint serves the model, and what it does about a bad release."""
 
     max_rows: int = Field(default=10_000, ge=1, description="Most rows in one request.")
+    canary: Annotated[
+        Literal["auto", "off"],
+        BeforeValidator(_off_from_yaml, json_schema_input_type=Literal["auto", "off"]),
+    ] = Field(
+        default="off",
+        description="auto: a challenger that passed its gates answers 1, 10, then 50% of the "
+        "subjects, and is released once its labels prove it better, or not worse than gates.margin "
+        "allows; it is stopped as soon as they prove it worse. off: it is released at once.",
+    )
     guard: Guarding = Field(default=Guarding(), description="When a release is taken back.")
 
     def limits(self, latency_ms: float) -> Limits:

@@ -185,14 +185,22 @@ class Loop:
         return list(client.search_runs(everywhere, query))
 
     def serve(self, model: str, period: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Answer rows with the champion, through the code that serves over HTTP."""
+        """Answer rows as the registry says, through the code that serves over HTTP."""
         from serving.http import PredictionService
         from serving.models import ModelSet
 
         stores = self.stores
-        champion = stores.registry.champions()[model]
-        folder = stores.registry.cached_bundle(model, champion.version, stores.bundles)
-        entry = {"version": champion.version, "path": str(folder), "since": "", "released_at": ""}
+        plan = stores.registry.plans()[model]
+
+        def bundle(version: str) -> dict[str, str]:
+            folder = stores.registry.cached_bundle(model, version, stores.bundles)
+            return {"version": version, "path": str(folder)}
+
+        split = [
+            {**bundle(one.version), "variant": one.variant, "weight": one.weight}
+            for one in plan.split
+        ]
+        entry = {**bundle(plan.champion.version), "since": "", "released_at": "", "split": split}
         content = {"generation": 1, "models": {model: entry}}
         write_atomically(self.settings.serving_state, json.dumps(content).encode())
         models = ModelSet(self.settings.serving_state)
@@ -289,18 +297,21 @@ def add_model(models: Path, name: str, attributes: Mapping[str, Any]) -> Path:
     return folder
 
 
-def parcels(days: int, seed: int = 0) -> pa.Table:
+def parcels(
+    days: int, seed: int = 0, rows: int = ROWS_PER_DAY, shifted: range = range(SHIFT_DAY, 10_000)
+) -> pa.Table:
     """Parcels of `days` days: whether one takes longer than a day depends on weight and zone.
 
-    Labels are known when a parcel arrives, up to three days later; one in fifty is lost.
+    On `shifted` days near zones take longest. Labels are known when a parcel arrives, up to three
+    days later; one in fifty is lost.
     """
     draw = np.random.default_rng(seed)
-    n = days * ROWS_PER_DAY
-    day = np.repeat(np.arange(days), ROWS_PER_DAY)
-    minutes = np.sort(draw.integers(0, 1440, (days, ROWS_PER_DAY)), axis=1).ravel()
+    n = days * rows
+    day = np.repeat(np.arange(days), rows)
+    minutes = np.sort(draw.integers(0, 1440, (days, rows)), axis=1).ravel()
     zone = draw.integers(0, 3, n)
     weight = draw.uniform(0, 20, n)
-    distance = np.where(day < SHIFT_DAY, zone, 2 - zone)
+    distance = np.where(np.isin(day, shifted), 2 - zone, zone)
     hours = 3 + weight / 2 + 15 * distance + draw.uniform(0, 20, n)
     sent = np.datetime64(FIRST_DAY.replace(tzinfo=None), "us") + (day * 1440 + minutes).astype(
         "timedelta64[m]"
@@ -346,8 +357,10 @@ def parcel_spec(**changes: Any) -> dict[str, Any]:
     }
 
 
-def add_parcels(models: Path, name: str, *, days: int = 16, seed: int = 0, **changes: Any) -> Path:
+def add_parcels(
+    models: Path, name: str, rows: pa.Table | None = None, *, days: int = 16, **changes: Any
+) -> Path:
     """A model on parcels with a source of its own."""
     folder = add_model(models, name, parcel_spec(**changes))
-    pq.write_table(parcels(days, seed), folder / "rows.parquet")
+    pq.write_table(parcels(days) if rows is None else rows, folder / "rows.parquet")
     return folder

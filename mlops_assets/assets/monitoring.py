@@ -31,16 +31,20 @@ def predictions(model: Model) -> dg.AssetsDefinition:
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         for period in context.partition_keys:
-            found = monitoring.predictions_of(model, stores.lake, period)
-            by_version = found["version"].value_counts().to_dict()
+            found = monitoring.answers_of(model, stores.lake, period)
             versions[period] = content_hash(as_table(found))
             metadata[period] = {
                 "dagster/row_count": len(found),
-                "by_version": {str(name): int(count) for name, count in by_version.items()},
+                "by_version": _counts(found["version"]),
+                "by_variant": _counts(found["variant"]),
             }
         yield from materialized(context, versions, metadata)
 
     return _predictions
+
+
+def _counts(values: Any) -> dict[str, int]:
+    return {str(name): int(count) for name, count in values.value_counts().items()}
 
 
 def ground_truth(model: Model) -> dg.AssetsDefinition:

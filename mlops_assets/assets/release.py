@@ -13,26 +13,32 @@ from mlops_assets.spec import Model
 def champion(model: Model) -> dg.AssetsDefinition:
     """The asset of the version that serves."""
     manual = model.spec.gates.approval == "manual"
+    walks = model.spec.serving.canary == "auto"
 
     @dg.asset(
         **options(model, "champion", group="release", kinds={"mlflow"}, per_period=False),
         description="The version that serves: the registry's alias, moved by the one release "
         "function after every gate was passed, with a record of who, when, why, from and to."
-        + (" Waits for a person: materialise it, or run `mlops approve`." if manual else ""),
+        + (" Waits for a person: materialise it, or run `mlops approve`." if manual else "")
+        + (" A challenger walks as a canary first." if walks else ""),
         deps=[key(model, "challenger")],
     )
     def _champion(context: dg.AssetExecutionContext, stores: Stores) -> Any:
-        from mlops_assets.stores.registry import CHALLENGER
+        from mlops_assets.stores.registry import CHALLENGER, CHAMPION
 
         candidate = stores.registry.alias(model.name, CHALLENGER)
         if candidate is None:
             raise dg.Failure(f"{model.name} has no challenger: materialise it first.")
+        reason = context.run.tags.get("mlops/reason", "started by hand")
+        serving = stores.registry.aliases(model.name).get(CHAMPION)
+        if walks and serving not in (None, candidate.version):
+            return _begun(model, stores, candidate, reason, context.run.run_id)
         record = stores.releases.release(
             model.name,
             candidate.version,
             expected_champion=candidate.tags.get("judged_against") or None,
             actor=context.run.tags.get("mlops/actor", "dagster"),
-            reason=context.run.tags.get("mlops/reason", "started by hand"),
+            reason=reason,
             at=datetime.now(UTC),
             loop_time=stores.clock.now(),
             run_id=context.run.run_id,
@@ -52,3 +58,19 @@ def champion(model: Model) -> dg.AssetsDefinition:
         )
 
     return _champion
+
+
+def _begun(model: Model, stores: Stores, candidate: Any, reason: str, run_id: str) -> Any:
+    """Begin a canary; the version that serves stays the same."""
+    from mlops_assets.assets.walk import begin
+
+    canary = begin(model, stores, candidate, reason=reason, run_id=run_id)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(f"{model.name}-{canary.champion}"),
+        metadata={
+            "version": canary.champion,
+            "canary": canary.version,
+            "canary_weight": canary.weight,
+            "reason": f"{canary.text}: {reason}",
+        },
+    )

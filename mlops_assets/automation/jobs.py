@@ -27,12 +27,13 @@ def job_name(model: Model, job: str) -> str:
 def jobs(model: Model) -> dict[str, Any]:
     """A model's jobs by their short names. Steps of a run follow each other in one process."""
     release = () if model.spec.gates.approval == "manual" else ("champion",)
+    canary = ("canary",) if model.spec.serving.canary == "auto" else ()
     found = [
         _asset_job(model, "ingest", DATA, "Bring periods into the lake, up to features."),
         _asset_job(
             model,
             "close",
-            (*DATA, *MONITORING),
+            (*DATA, *MONITORING, *canary),
             "Close a period: its data with matured labels, reports, and the decision.",
         ),
         _asset_job(

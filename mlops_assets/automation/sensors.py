@@ -191,6 +191,7 @@ def _act_on_decisions(
             newest_decided_period=newest,
             in_flight=running,
             handled=handled(context.instance, decision.id),
+            canary=_canary(model, stores) if decision.action == "retrain" else "",
         )
         if outcome.action == "wait":
             # The cursor stays before this event, so the next tick judges it again.
@@ -203,6 +204,16 @@ def _act_on_decisions(
             return _run_of(model, decision)
     context.update_cursor(str(cursor))
     return dg.SkipReason(notes[-1])
+
+
+def _canary(model: Model, stores: Stores) -> str:
+    """The canary that is under way, in words."""
+    from mlops_assets.stores.canaries import Canaries
+
+    if model.spec.serving.canary == "off":
+        return ""
+    running = Canaries(stores.registry).running(model.name)
+    return running.text if running else ""
 
 
 def _run_of(model: Model, decision: Decision) -> dg.RunRequest:

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.assets import batch, data, monitoring, release, training
+from mlops_assets.assets import batch, canary, data, monitoring, release, training
 from mlops_assets.automation.jobs import jobs, schedule
 from mlops_assets.automation.sensors import new_periods, retrain
 from mlops_assets.domain.errors import SourceError, SpecError
@@ -66,8 +66,9 @@ class TabularModel(dg.Component):
         """Assets, checks, jobs, schedule and sensors of the model."""
         seconds = Settings.load().sensor_seconds
         found = jobs(self.model)
+        also = (canary.canary,) if self.model.spec.serving.canary == "auto" else ()
         return dg.Definitions(
-            assets=[asset(self.model) for asset in ASSETS],
+            assets=[asset(self.model) for asset in (*ASSETS, *also)],
             jobs=list(found.values()),
             schedules=[schedule(self.model)],
             sensors=[

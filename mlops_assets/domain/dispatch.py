@@ -22,13 +22,15 @@ def dispatch(
     newest_decided_period: str,
     in_flight: str | None,
     handled: frozenset[str],
+    canary: str = "",
 ) -> Dispatch:
     """Start a run for a decision only if it is about the world as it is now.
 
     `champion` is the version that serves, `newest_decided_period` the newest period of any
     decision on the model (periods sort as text), `in_flight` the id of a run that is at work on
     the model, and `handled` the run keys that were started before. Only a decision that would
-    start waits, so what waits is judged again when its turn comes.
+    start waits, so what waits is judged again when its turn comes. A retrain also waits for the
+    `canary` that this text describes: the version on its way may be the answer to the decision.
     """
     about = f"{decision.action} of version {decision.version} after {decision.period}"
     if decision.action not in ("retrain", "rollback"):
@@ -42,4 +44,6 @@ def dispatch(
         return Dispatch("drop", decision.id, reason)
     if in_flight is not None:
         return Dispatch("wait", decision.id, f"{about}: run {in_flight} is still at work")
+    if canary and decision.action == "retrain":
+        return Dispatch("wait", decision.id, f"{about}: first the {canary}, has to end")
     return Dispatch("start", decision.id, f"{about}: {'; '.join(decision.reasons)}")

@@ -8,12 +8,12 @@ holds the true difference at *every* look.
 - Within a stratum, means are compared, so that hard and easy weeks cancel even though the
   challenger's share grows from week to week; strata are averaged with weights that depend on counts
   only, n₀n₁/(n₀+n₁).
-- The boundary is Robbins' normal mixture (Ann. Math. Statist. 41, 1970) at the estimated variance:
-  an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, Time-uniform
-  central limit theory and asymptotic confidence sequences, Ann. Statist. 52, 2024,
-  arXiv 2103.06476), which needs no bound of the losses. Rows that share a day or a place may depend
-  on each other: what is random is the assignment (Ham, Bojinov, Lindon, Tingley, Design-based
-  confidence sequences, arXiv 2210.08639).
+- The boundary is Robbins' normal mixture (Ann. Math. Statist. 41, 1970), over several sizes of
+  differences, at the estimated variance: an asymptotic confidence sequence (Waudby-Smith, Arbour,
+  Sinha, Kennedy, Ramdas, Time-uniform central limit theory and asymptotic confidence sequences,
+  Ann. Statist. 52, 2024, arXiv 2103.06476), which needs no bound of the losses. Rows that share a
+  day or a place may depend on each other: what is random is the assignment (Ham, Bojinov, Lindon,
+  Tingley, Design-based confidence sequences, arXiv 2210.08639).
 - What is assigned is a subject, so noise is counted by subject, over all strata together.
 - Asymptotic means: wrong for a handful of rows, most of all for skewed losses, whose small samples
   look good and quiet at once. So nothing is said below `LEAST_SUBJECTS` of either side, and the
@@ -33,6 +33,8 @@ from mlops_assets.domain.evaluation import Floats
 
 Verdict = Literal["better", "worse", "not_yet"]
 LEAST_SUBJECTS = 50
+# Sizes of differences to be sharp for, as multiples of the effect that is asked for, and weights.
+SCALES = ((1.0, 0.4), (5.0, 0.2), (25.0, 0.2), (125.0, 0.2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +103,8 @@ class Comparison:
 def compare(strata: Sequence[Stratum], *, effect: float, confidence: float) -> Comparison:
     """Compare challenger and champion on all strata so far; it may be asked at any time.
 
-    `effect` > 0, in units of the loss, is the half-width at which the interval is tightest
-    compared with other confidence sequences; it must not be chosen from the same rows. With
+    `effect` > 0, in units of the loss, is the least difference that one wants to see soon; larger
+    ones are seen sooner, smaller ones later. It must not be chosen from the same rows. With
     probability `confidence` the interval holds the difference (weighted over the strata) at all
     looks, so a version that is no better is called better in at most half of 1 - confidence of
     all comparisons. Raises DataError for limits that are none.
@@ -138,19 +140,42 @@ def compare(strata: Sequence[Stratum], *, effect: float, confidence: float) -> C
 def half_width(variance: float, effect: float, confidence: float) -> float:
     """Half-width of the confidence sequence of a mean whose estimate has this variance.
 
-    Robbins' mixture of parameter r: with probability `confidence` = 1 - a, a Brownian motion never
-    leaves ±√((t + r) log((t + r) / (r a²))), where t = 1 / variance is the information so far. No r
-    is best everywhere; this one is about the best where the half-width itself is `effect`.
+    Robbins' mixture of parameter r: for a Brownian motion B at information t = 1 / variance,
+    √(r / (t + r)) exp(B² / 2(t + r)) stays below 1 / (1 - confidence) for ever with that
+    probability. One r is sharp for differences of one size only, and blind to disasters in the
+    first few rows if it is made for small ones. A weighted mean over several r is as valid, and
+    is never much wider than the best of them.
     """
     if variance <= 0:
         return 0.0
     tail = -2 * math.log(1 - confidence)
-    # At information t the mixture is tightest with r = t / best, and its width is then reach / √t.
-    best = tail + math.log(1 + tail)
-    reach = math.sqrt((1 + 1 / best) * (math.log(1 + best) + tail))
-    r = (reach / effect) ** 2 / best
-    seen = r * variance
-    return math.sqrt(variance * (1 + seen) * (math.log1p(1 / seen) + tail))
+    # At information t a single mixture is sharpest with about r = t / best, and then has the
+    # half-width reach / √t; so this r makes it sharpest where its half-width is the effect.
+    best = tail + math.log1p(tail)
+    reach = math.sqrt((1 + 1 / best) * (math.log1p(best) + tail))
+    seen = [(reach / (times * effect)) ** 2 / best * variance for times, _ in SCALES]
+    terms = [
+        (math.log(weight) - math.log1p(1 / rv) / 2, 1 / (2 * (1 + rv)))
+        for rv, (_, weight) in zip(seen, SCALES, strict=True)
+    ]
+    return math.sqrt(variance * _root(terms, tail / 2))
+
+
+def _root(terms: Sequence[tuple[float, float]], level: float) -> float:
+    """The x at which log Σ exp(a + b x) over the terms (a, b > 0) reaches the level.
+
+    The function is convex and rises, so Newton's method from the right ends at the root.
+    """
+    x = min((level - a) / b for a, b in terms)
+    for _ in range(50):
+        top = max(a + b * x for a, b in terms)
+        shares = [math.exp(a + b * x - top) for a, b in terms]
+        value = top + math.log(sum(shares)) - level
+        slope = sum(b * share for share, (_, b) in zip(shares, terms, strict=True)) / sum(shares)
+        if value <= 1e-12 * slope * x:
+            break
+        x -= value / slope
+    return x
 
 
 def _variance(strata: Sequence[Stratum], shares: Sequence[float]) -> float:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.labels import LABEL, encode, known
@@ -103,15 +102,24 @@ class Contracts:
         return self._known[version]
 
 
-def predictions_of(model: Model, lake: Lake, period: str) -> pd.DataFrame:
-    """The answered predictions of a period, by champions; empty if there were none."""
+def answers_of(model: Model, lake: Lake, period: str) -> pd.DataFrame:
+    """All logged predictions of a period, of every variant; empty if there were none."""
     if not lake.exists(model.name, PREDICTIONS):
         return pd.DataFrame({"version": [], "variant": []})
     table = lake.read(model.name, PREDICTIONS, periods=[period])
-    table = table.filter(pc.equal(table["variant"], "champion"))
     ordered = table.sort_by([("served_at", "ascending"), ("prediction_id", "ascending")])
     frame: pd.DataFrame = ordered.to_pandas()
     return frame
+
+
+def predictions_of(model: Model, lake: Lake, period: str) -> pd.DataFrame:
+    """The predictions of a period that champions answered; what reports are made of.
+
+    Who else answered (a split's variants, the fallback) or only watched (the shadow) is judged
+    by other means, and must not be counted as the champion.
+    """
+    found = answers_of(model, lake, period)
+    return found[found["variant"] == "champion"].reset_index(drop=True)
 
 
 def write_ground_truth(model: Model, lake: Lake, period: str, now: datetime) -> tuple[Written, int]:

@@ -54,6 +54,14 @@ def test_while_a_run_is_at_work_a_decision_waits_and_names_it():
     assert "run-7" in result.reason
 
 
+def test_a_retrain_waits_for_the_canary_and_a_rollback_does_not():
+    walking = "canary of version 4 against 3, at 10%"
+    result = send(canary=walking)
+    assert result.action == "wait"
+    assert f"first the {walking}, has to end" in result.reason
+    assert send(replace(DECISION, action="rollback"), canary=walking).action == "start"
+
+
 @given(
     action=st.sampled_from(["nothing", "alert", "retrain", "rollback"]),
     champion=st.sampled_from("34"),
