@@ -50,7 +50,10 @@ def drive(url: str, bodies: Path, concurrency: int, seconds: float) -> Window:
         "--",
         str(bodies),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+    except subprocess.TimeoutExpired as error:
+        raise LoadError(f"wrk did not end a minute after its {seconds} s") from error
     if done.returncode:
         raise LoadError(f"wrk ended with {done.returncode}: {done.stdout}{done.stderr}")
     return parse(done.stdout)

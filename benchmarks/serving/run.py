@@ -12,10 +12,10 @@ from benchmarks.serving.cells import Cell, Result, cells_of_goals, matrix
 from benchmarks.serving.load import LoadError
 from benchmarks.serving.measure import Effort, ServerError, measure, running, samples_of
 from benchmarks.serving.model import Built, Sample, build
-from benchmarks.serving.servers.base import Server, Setup
+from benchmarks.serving.servers.base import Server, Setup, free_port
 from benchmarks.serving.venvs import VenvError, python_of
 from mlops_assets.stores.files import write_atomically
-from serving.environment import free_ports
+from serving.processes import kill_descendants
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Run:
     def _server(
         self, server: Server, built: Built, samples: dict[int, list[Sample]], folder: Path
     ) -> None:
-        setup = Setup(self._pythons[server.name], free_ports(1)[0], folder, built)
+        setup = Setup(self._pythons[server.name], free_port(), folder, built)
         try:
             with running(server, setup) as (tree, cold_start):
                 cells = self._plan.cells(built.model)
@@ -83,11 +83,14 @@ class Run:
                 ):
                     self.results.append(result)
                     print(_progress(result), flush=True)
-        except (ServerError, LoadError, OSError, ValueError) as error:
+        except (ServerError, LoadError, OSError) as error:
             self.broken.append(f"{server.name} with {built.model}: {error}")
         except subprocess.CalledProcessError as error:
             said = (error.stderr or b"").decode(errors="replace")[-2000:]
             self.broken.append(f"{server.name} with {built.model}: {error}: {said}")
+        finally:
+            # What lost its parent meanwhile has become ours.
+            kill_descendants()
 
     def _report(self) -> None:
         if self._plan.report:

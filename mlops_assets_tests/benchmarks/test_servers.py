@@ -59,7 +59,16 @@ def test_our_other_formats_hold_the_same_rows():
     ],
 )
 def test_the_probability_of_the_second_class_is_read(name: str, answer: object):
-    assert SERVERS[name].probabilities(json.dumps(answer).encode()) == [0.2, 0.7]
+    assert SERVERS[name].probabilities(json.dumps(answer).encode(), "records") == [0.2, 0.7]
+
+
+def test_our_answers_in_arrow_are_read():
+    sink = pa.BufferOutputStream()
+    table = pa.table({"prediction_id": ["a", "b"], "p_no": [0.8, 0.3], "p_yes": [0.2, 0.7]})
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    answer = sink.getvalue().to_pybytes()
+    assert SERVERS["ours"].probabilities(answer, "arrow") == [0.2, 0.7]
 
 
 def test_rows_are_the_same_for_the_same_seed_and_have_the_agreed_columns():

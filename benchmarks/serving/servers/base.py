@@ -1,5 +1,7 @@
 """What the benchmark needs to know of a server."""
 
+import random
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +13,8 @@ from benchmarks.serving.cells import SINGLE
 from benchmarks.serving.model import Built, Columns
 
 HOST = "127.0.0.1"
+# Below the ephemeral ports of Linux, above those that our replicas take.
+PORTS = range(30_100, 32_700)
 ROOT = Path(__file__).resolve().parents[3]
 APPS = "benchmarks.serving.apps"
 
@@ -42,6 +46,22 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on, nor can a connection's other end take it.
+
+    Servers connect to themselves hundreds of times while they start; a port that the kernel hands
+    out by itself may be gone by the time that the server wants it.
+    """
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no port of {PORTS[0]} to {PORTS[-1]} is free")
+
+
 class Server(ABC):
     """One way to put the pipeline behind HTTP."""
 
@@ -64,7 +84,7 @@ class Server(ABC):
         return orjson.dumps({"records": records(columns)})
 
     @abstractmethod
-    def probabilities(self, answer: bytes) -> list[float]:
+    def probabilities(self, answer: bytes, form: str) -> list[float]:
         """The probability of the second class of each row."""
 
     def tidy(self, setup: Setup) -> None:  # noqa: B027 - most have nothing to do

@@ -30,5 +30,5 @@ class BentoMl(Server):
         return orjson.dumps({"rows": records(columns)})
 
     @override
-    def probabilities(self, answer: bytes) -> list[float]:
+    def probabilities(self, answer: bytes, form: str) -> list[float]:
         return [pair[1] for pair in orjson.loads(answer)]

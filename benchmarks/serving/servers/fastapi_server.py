@@ -17,5 +17,5 @@ class FastApi(Server):
         return Launch(uvicorn("fastapi_app", setup), model)
 
     @override
-    def probabilities(self, answer: bytes) -> list[float]:
+    def probabilities(self, answer: bytes, form: str) -> list[float]:
         return [one["probability"] for one in orjson.loads(answer)["predictions"]]

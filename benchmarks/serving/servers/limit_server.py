@@ -26,5 +26,5 @@ class Limit(Server):
         return orjson.dumps(records(columns)[0] if is_single else columns)
 
     @override
-    def probabilities(self, answer: bytes) -> list[float]:
+    def probabilities(self, answer: bytes, form: str) -> list[float]:
         return [pair[1] for pair in orjson.loads(answer)]

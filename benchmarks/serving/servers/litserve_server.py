@@ -18,6 +18,6 @@ class LitServe(Server):
         return Launch([*command, str(setup.port)])
 
     @override
-    def probabilities(self, answer: bytes) -> list[float]:
+    def probabilities(self, answer: bytes, form: str) -> list[float]:
         found: list[float] = orjson.loads(answer)["probabilities"]
         return found

@@ -37,5 +37,5 @@ class Mlflow(Server):
         return orjson.dumps({"dataframe_split": {"columns": list(columns), "data": rows}})
 
     @override
-    def probabilities(self, answer: bytes) -> list[float]:
+    def probabilities(self, answer: bytes, form: str) -> list[float]:
         return [pair[1] for pair in orjson.loads(answer)["predictions"]]

@@ -7,8 +7,7 @@ import orjson
 from typing_extensions import override
 
 from benchmarks.serving.model import NAME, Columns
-from benchmarks.serving.servers.base import HOST, Launch, Server, Setup
-from serving.environment import free_ports
+from benchmarks.serving.servers.base import HOST, Launch, Server, Setup, free_port
 
 
 class MlServer(Server):
@@ -28,7 +27,7 @@ class MlServer(Server):
             "implementation": "mlserver_sklearn.SKLearnModel",
             "parameters": {"uri": "./model.joblib"},
         }
-        grpc, metrics = free_ports(2)
+        grpc, metrics = free_port(), free_port()
         settings = {
             "host": HOST,
             "http_port": setup.port,
@@ -61,6 +60,6 @@ class MlServer(Server):
         )
 
     @override
-    def probabilities(self, answer: bytes) -> list[float]:
+    def probabilities(self, answer: bytes, form: str) -> list[float]:
         data: list[float] = orjson.loads(answer)["outputs"][0]["data"]
         return data[1::2]

@@ -58,7 +58,13 @@ class Ours(Server):
         return super().encode(columns, form)
 
     @override
-    def probabilities(self, answer: bytes) -> list[float]:
+    def probabilities(self, answer: bytes, form: str) -> list[float]:
+        if form == "arrow":
+            import pyarrow as pa
+
+            with pa.ipc.open_stream(answer) as stream:
+                column: list[float] = stream.read_all()["p_yes"].to_pylist()
+            return column
         return [one["probability"]["yes"] for one in orjson.loads(answer)["predictions"]]
 
     @override
@@ -77,10 +83,16 @@ class Ours(Server):
 
 
 def _arrow_stream(columns: Columns) -> bytes:
-    """The rows as an Arrow IPC stream of one batch."""
+    """The rows as an Arrow IPC stream of one batch, text by dictionary as clients keep levels."""
     import pyarrow as pa
 
-    table: Any = pa.table(columns)
+    arrays = {name: pa.array(values) for name, values in columns.items()}
+    table: Any = pa.table(
+        {
+            name: array.dictionary_encode() if pa.types.is_string(array.type) else array
+            for name, array in arrays.items()
+        }
+    )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
