@@ -103,3 +103,16 @@ def test_the_rollback_job_restores_the_version_before(
     # The same rollback, delivered twice, does not swing back.
     assert loop.run(f"{MODEL}__rollback", tags=tags).success
     assert loop.alias(MODEL) == "1"
+    # What a report has convicted does not come back by another sensor.
+    assert loop.stores.registry.version(MODEL, "2").quarantined == ""
+    decided = {**tags, "mlops/decision": "decision 7"}
+    for _ in range(2):
+        assert loop.run(f"{MODEL}__rollback", tags=decided).success
+    assert loop.stores.registry.version(MODEL, "2").quarantined == "quality: it harms"
+    (incident,) = loop.stores.releases.incidents(MODEL)
+    assert (incident.version, incident.rolled_back_to, incident.actor) == ("2", "1", "ada")
+    assert incident.evidence_values == {"decision": "decision 7"}
+    refused = loop.materialize(MODEL, "champion")
+    assert not refused.success
+    assert "version 2 is quarantined" in errors(refused)
+    assert loop.alias(MODEL) == "1"
