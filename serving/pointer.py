@@ -47,7 +47,7 @@ def read_pointer(path: Path) -> dict[str, Target]:
 def _target(entry: Mapping[str, Any]) -> Target:
     return Target(
         version=str(entry["version"]),
-        path=entry["path"],
+        path=str(entry["path"]),
         since=entry["since"],
         released_at=entry["released_at"],
         split=tuple(
