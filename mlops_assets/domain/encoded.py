@@ -22,6 +22,7 @@ from mlops_assets.domain.training import outputs_of
 Fill = Callable[[np.ndarray, Mapping[str, Column]], None]
 # Batches bring the same dictionaries again and again, but a file of free text does not.
 REMEMBERED_TABLES = 256
+MOST = "max_categories"
 
 
 class EncodedPipeline:
@@ -95,8 +96,9 @@ class _Encoder:
 
     def __post_init__(self) -> None:
         one_hot = isinstance(self.encoder, OneHotEncoder)
-        if one_hot and (self.encoder.drop is not None or self.encoder.infrequent_categories_):
-            raise ValueError("the one-hot encoder drops or joins categories")
+        settings = self.encoder.get_params()
+        if settings.get("drop") is not None or settings["min_frequency"] or settings[MOST]:
+            raise ValueError("the encoder drops or joins categories")
         widths = [len(known) if one_hot else 1 for known in self.encoder.categories_]
         self.starts = np.cumsum([0, *widths]).tolist()
 
