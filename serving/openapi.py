@@ -13,8 +13,11 @@ _ERRORS = {
     "400": "The body is not strict JSON.",
     "401": "The bearer token is missing or wrong.",
     "404": "No such model is released.",
+    "408": "The body did not arrive in time.",
+    "409": "The request id was used for another request.",
     "413": "The body is too large or has too many records.",
     "422": "The request breaks the contract; the error names the field.",
+    "500": "The model failed, which is reported.",
     "503": "The model is not loaded yet, or the prediction cannot be logged.",
 }
 
