@@ -62,7 +62,7 @@ def champion(model: Model) -> dg.AssetsDefinition:
 
 def _begun(model: Model, stores: Stores, candidate: Any, reason: str, run_id: str) -> Any:
     """Begin a canary; the version that serves stays the same."""
-    from mlops_assets.assets.walk import begin
+    from mlops_assets.assets.canary_start import begin
 
     canary = begin(model, stores, candidate, reason=reason, run_id=run_id)
     return dg.MaterializeResult(

@@ -1,4 +1,4 @@
-"""What a canary does: it begins in place of a release, and is looked at after every period."""
+"""What becomes of a canary: it is looked at after every period, and moved, released or stopped."""
 
 import json
 import math
@@ -11,17 +11,16 @@ from typing import Any
 
 from filelock import FileLock
 
-from mlops_assets.domain.canary import CanaryPolicy, CanaryState, CanaryStep, advance, first_weight
-from mlops_assets.domain.errors import ReleaseError
+from mlops_assets.domain.canary import CanaryPolicy, CanaryState, CanaryStep, advance
 from mlops_assets.domain.sequential import Comparison, compare
 from mlops_assets.domain.split import CHAMPION
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 from mlops_assets.stores import canaries, monitoring
 from mlops_assets.stores.bundles import load_scorer
-from mlops_assets.stores.canaries import Canaries, Canary, Side, Walked
+from mlops_assets.stores.canaries import Canaries, Canary, Side
 from mlops_assets.stores.incidents import Finding
-from mlops_assets.stores.registry import CHALLENGER, Version
+from mlops_assets.stores.registry import CHALLENGER
 from mlops_assets.stores.release_log import ReleaseRecord
 
 ACTOR = "canary"
@@ -59,58 +58,9 @@ class Look:
         }
 
 
-def begin(model: Model, stores: Stores, candidate: Version, *, reason: str, run_id: str) -> Canary:
-    """Give a challenger that passed its gates its first share; the same run begins one canary.
-
-    Raises ReleaseError if it may not serve, was judged against another champion, or another
-    canary is under way.
-    """
-    known = Canaries(stores.registry)
-    name, version = model.name, candidate.version
-    with _alone(model, stores):
-        found = known.of(name)
-        if found and found.version == version and run_id and found.run_id == run_id:
-            return found
-        if found and found.status == "running":
-            raise ReleaseError(
-                f"{name}: the {found.text}, is under way; wait for its end, or end it with "
-                f"`mlops split {name} champion=100`."
-            )
-        champion = _refuse(model, stores, candidate)
-        closed = monitoring.kept(stores.lake, name, "decisions")
-        weight = first_weight(_rows_per_period(model, stores), PATIENCE, _policy(model, 1.0))
-        canary = Canary(
-            version=version,
-            champion=champion,
-            status="running",
-            reason=reason,
-            run_id=run_id,
-            after=max(closed, default=""),
-            steps=(Walked(weight, _now().isoformat(), stores.clock.now().isoformat()),),
-        )
-        known.keep(name, canary)
-        return canary
-
-
-def _refuse(model: Model, stores: Stores, candidate: Version) -> str:
-    """The champion that the candidate may walk against; ReleaseError if there is none."""
-    name = f"{model.name} version {candidate.version}"
-    refused = candidate.quarantined or ("" if candidate.passed_gates else "it failed its gates")
-    if refused:
-        raise ReleaseError(f"{name} may not serve: {refused}")
-    champion = stores.registry.aliases(model.name).get(CHAMPION, "")
-    against = candidate.tags.get("judged_against", "")
-    if not champion or champion != against:
-        raise ReleaseError(
-            f"{name} was judged against version {against or 'none'}, but {champion or 'none'} "
-            "serves now: train a new challenger."
-        )
-    return champion
-
-
 def look(model: Model, stores: Stores, period: str, run_id: str) -> Look:
     """Judge the canary on all labels known after a period, and act; once per canary and period."""
-    with _alone(model, stores):
+    with alone(model, stores):
         canary = Canaries(stores.registry).running(model.name)
         kept = monitoring.kept(stores.lake, model.name, canaries.REPORTS).get(period)
         if kept and (canary is None or (kept["canary"] or {}).get("run_id") == canary.run_id):
@@ -141,12 +91,12 @@ def _act(model: Model, stores: Stores, canary: Canary, period: str, run_id: str)
         if comparison.verdict == "worse":
             finding = Finding("loss", (reason,), {"canary": _finite(comparison)})
             stores.releases.withdraw(
-                name, canary.version, finding, actor=ACTOR, at=_now(), loop_time=now
+                name, canary.version, finding, actor=ACTOR, at=machine_time(), loop_time=now
             )
         known.end_split(name, canary)
         known.keep(name, canary.ended("stopped", reason))
     elif step.action == "advance":
-        known.keep(name, canary.moved(step.weight, _now(), now, reason))
+        known.keep(name, canary.moved(step.weight, machine_time(), now, reason))
     else:
         known.keep(name, canary)
     return Look(canary, step.action, step.weight, reason, comparison, release)
@@ -185,7 +135,7 @@ def _judge(
     comparison = compare(rows, effect=DESIGN_EFFECT * loss, confidence=model.spec.gates.confidence)
     since = datetime.fromisoformat(canary.steps[-1].loop_time)
     state = CanaryState(canary.weight, since, at_step)
-    return comparison, advance(state, comparison, _policy(model, loss), stores.clock.now())
+    return comparison, advance(state, comparison, policy(model, loss), stores.clock.now())
 
 
 def _release(
@@ -204,7 +154,7 @@ def _release(
         expected_champion=canary.champion,
         actor=ACTOR,
         reason=f"canary: {reason}",
-        at=_now(),
+        at=machine_time(),
         loop_time=stores.clock.now(),
         run_id=run_id,
         evidence={
@@ -214,20 +164,14 @@ def _release(
     )
 
 
-def _policy(model: Model, loss: float) -> CanaryPolicy:
+def policy(model: Model, loss: float) -> CanaryPolicy:
+    """The canary's limits, where the champion's loss is `loss`."""
     return CanaryPolicy(margin=model.spec.gates.margin * loss, patience=PATIENCE * _length(model))
 
 
 def _length(model: Model) -> timedelta:
     bounds = model.calendar.bounds(model.calendar.key(datetime(2026, 1, 15, tzinfo=UTC)))
     return bounds.end - bounds.start
-
-
-def _rows_per_period(model: Model, stores: Stores) -> float:
-    """Answers in the busier one of the two newest periods; endless where nothing was served."""
-    periods = stores.lake.periods(model.name, monitoring.PREDICTIONS)[-2:]
-    counts = [len(monitoring.predictions_of(model, stores.lake, period)) for period in periods]
-    return max(counts, default=math.inf)
 
 
 def _bundle(model: Model, stores: Stores, version: str) -> Path:
@@ -245,12 +189,13 @@ def _finite(comparison: Comparison | None) -> dict[str, Any]:
     }
 
 
-def _now() -> datetime:
+def machine_time() -> datetime:
+    """Now, as answers are stamped, whatever the loop's clock says."""
     return datetime.now(UTC)
 
 
 @contextmanager
-def _alone(model: Model, stores: Stores) -> Iterator[None]:
+def alone(model: Model, stores: Stores) -> Iterator[None]:
     """No other run of this machine begins or looks at the model's canary meanwhile."""
     folder = Path(stores.locks_root)
     folder.mkdir(parents=True, exist_ok=True)

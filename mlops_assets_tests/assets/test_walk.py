@@ -192,6 +192,10 @@ def test_a_split_that_a_person_changes_ends_the_canary_and_stays(harmful: Loop):
     second = own.materialize(FALLER, "champion")
     assert not second.success
     assert "canary of version 2 against 1, at 10%, is under way" in errors(second)
+    # A beginning that was killed before it had set the split is made good by the next.
+    registry.set_model_tag(FALLER, SPLIT_TAG, "")
+    assert own.materialize(FALLER, "champion").success
+    assert split(own, FALLER)["challenger"]["weight"] == 10.0
     by_hand = '{"challenger": {"version": "2", "weight": 30.0}}'
     registry.set_model_tag(FALLER, SPLIT_TAG, by_hand)
     result = own.run(f"{FALLER}__close", "2026-01-08")
