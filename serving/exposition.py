@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.stores.prediction_log import pending_bytes
+from mlops_assets.stores.log_lag import log_lag
 from serving.models import ModelState
 from serving.stats import LATENCY_BOUNDS
 
@@ -111,14 +111,22 @@ def _of_models(models: Mapping[str, ModelState], log: Path) -> Iterator[Any]:
         "Bytes of the prediction log that are not in the lake yet.",
         labels=("model",),
     )
+    torn = GaugeMetricFamily(
+        "mlops_prediction_log_torn_lines",
+        "Lines that a crash or a full disk cut off, never answered, and left out of the lake.",
+        labels=("model",),
+    )
     for model, state in models.items():
         if state.loaded is not None:
             served.add_metric((model, state.loaded.version), 1)
         healthy.add_metric((model,), 0 if state.problem else 1)
-        lag.add_metric((model,), pending_bytes(log / model))
+        found = log_lag(log / model)
+        lag.add_metric((model,), found.pending_bytes)
+        torn.add_metric((model,), found.torn_lines)
     yield served
     yield healthy
     yield lag
+    yield torn
 
 
 def _summed(counted: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:

@@ -18,13 +18,13 @@ from mlops_assets.domain.retraining import Decision, PeriodEvidence
 from mlops_assets.spec import Model
 from mlops_assets.stores.identified import identified
 from mlops_assets.stores.lake import PERIOD, Lake, Written
+from mlops_assets.stores.log_lag import write_positions
 from mlops_assets.stores.prediction_log import (
     LoggedRequest,
     output_columns,
     read_from,
     segments,
     to_table,
-    write_positions,
 )
 from mlops_assets.stores.tables import to_frame
 
@@ -74,17 +74,22 @@ def _without_repeats(model: Model, lake: Lake, table: pa.Table) -> pa.Table:
     """The rows without those that repeat a prediction: a request that was sent twice counts once.
 
     A repeat reaches another replica, or one that has forgotten the first; its prediction ids are
-    the same.
+    the same, but another version may have answered, as another variant.
     """
     names = ["prediction_id", "variant"]
-    found = table.select(names).to_pandas()
-    repeated = found.duplicated().to_numpy()
+    found = _identities(table.select(names))
+    repeated = found.duplicated()
     if lake.exists(model.name, PREDICTIONS):
         periods = sorted(set(table[PERIOD].to_pylist()))
-        before = lake.read(model.name, PREDICTIONS, periods=periods, columns=names).to_pandas()
-        known = pd.MultiIndex.from_frame(before)
-        repeated |= pd.MultiIndex.from_frame(found).isin(known)
+        before = lake.read(model.name, PREDICTIONS, periods=periods, columns=names)
+        repeated |= found.isin(_identities(before))
     return table.filter(pa.array(~repeated))
+
+
+def _identities(table: pa.Table) -> pd.MultiIndex:
+    """What makes two rows the same: the prediction, and whether it is the answer or a shadow."""
+    shadows = pc.equal(table["variant"], "shadow")
+    return pd.MultiIndex.from_arrays([table["prediction_id"].to_pandas(), shadows.to_pandas()])
 
 
 class Contracts:

@@ -6,9 +6,11 @@ at a byte offset and ignore a torn tail, so an open segment can be read again an
 a row being seen twice. The log survives the process, not the machine's power: there is no fsync.
 """
 
+import fcntl
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +21,12 @@ import orjson
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract
 from mlops_assets.domain.errors import DataError
-from mlops_assets.stores.files import write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 READ_BYTES = 64 * 1024 * 1024
-POSITIONS = "ingested.json"
 # Columns of the table that are about the prediction; no input may have such a name.
 RESERVED_COLUMNS = (
     "prediction_id",
@@ -101,6 +101,9 @@ class SegmentWriter:
         path = self._folder / f"{segment_id}.jsonl"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._handle = os.open(path, flags, 0o640)
+        # The kernel lets go of it whatever end this process meets: see log_lag.torn_bytes.
+        with suppress(OSError):
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.path, self._failed = path, False
         self._size = os.fstat(self._handle).st_size
 
@@ -140,20 +143,6 @@ def read_from(path: Path, offset: int, limit: int = READ_BYTES) -> tuple[list[Lo
                 "move the segment away to go on without it."
             ) from error
     return records, offset + len(raw) - len(torn)
-
-
-def write_positions(folder: Path, positions: Mapping[str, int]) -> None:
-    """Tell the serving side how far each segment is in the lake; see `pending_bytes`."""
-    write_atomically(folder / POSITIONS, orjson.dumps(dict(positions)))
-
-
-def pending_bytes(folder: Path) -> int:
-    """How much of one model's log is not in the lake yet, in bytes."""
-    try:
-        positions: dict[str, int] = orjson.loads((folder / POSITIONS).read_bytes())
-    except FileNotFoundError:
-        positions = {}
-    return sum(path.stat().st_size - positions.get(path.stem, 0) for path in segments(folder))
 
 
 def output_columns(contract: Contract) -> list[str]:

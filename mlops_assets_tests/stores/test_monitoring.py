@@ -1,0 +1,130 @@
+"""The way of a prediction from the log into the lake."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlops_assets.domain.contract import Contract
+from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.stores.lake import Lake
+from mlops_assets.stores.log_lag import LogLag, log_lag
+from mlops_assets.stores.monitoring import PREDICTIONS, Contracts, ingest_predictions
+from mlops_assets.stores.prediction_log import LoggedRequest, SegmentWriter
+
+SPEC = {
+    "task": "binary",
+    "source": {"kind": "csv", "path": "rows.csv"},
+    "entity": "id",
+    "event_time": "at",
+    "label": {"column": "minutes", "above": 15, "known_at": "known"},
+    "period": {"every": "daily", "start": "2026-01-01"},
+    "columns": {"distance": "number?", "kind": "category?"},
+}
+
+
+class Log:
+    """The log of one model, with its lake and the bundles of its versions."""
+
+    def __init__(self, home: Path) -> None:
+        (home / "rows.csv").touch()
+        self.model = Model("letters", ModelSpec.model_validate(SPEC), home)
+        self.contract: Contract = self.model.spec.contract("letters", ("0", "1"))
+        self.bundle = home / "bundle"
+        self.bundle.mkdir()
+        (self.bundle / "contract.json").write_bytes(self.contract.to_json())
+        self.folder = home / "log"
+        self.lake = Lake(str(home / "lake"))
+
+    def ingest(self) -> int:
+        contracts = Contracts(lambda version: self.bundle)
+        return ingest_predictions(self.model, self.lake, self.folder, contracts)
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Prediction id, variant and version of every row."""
+        found = self.lake.read("letters", PREDICTIONS).to_pylist()
+        return sorted((one["prediction_id"], one["variant"], one["version"]) for one in found)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path)
+
+
+def answered(stem: str, request_id: str = "", rows: int = 1, **change: object) -> LoggedRequest:
+    record = LoggedRequest(
+        request_id=request_id or stem,
+        at="2026-01-01T12:00:00+00:00",
+        version="1",
+        variant="champion",
+        latency_ms=0.5,
+        ids=[f"{stem}-{row}" for row in range(rows)],
+        entities=["e"] * rows,
+        event_times=[None] * rows,
+        features={"distance": [1.5] * rows, "kind": ["letter"] * rows},
+        outputs=[[0.25, 0.75]] * rows,
+    )
+    return replace(record, **change)  # type: ignore[arg-type]
+
+
+def test_an_open_segment_is_ingested_as_it_grows_and_nothing_twice(log: Log):
+    writer = SegmentWriter(log.folder)
+    found = []
+    for number in range(3):
+        writer.append(answered(f"s{number}", rows=2))
+        found.append(log.ingest())
+        found.append(log.ingest())
+    writer.close()
+    assert found == [2, 0, 2, 0, 2, 0]
+    assert [row[0] for row in log.rows()] == [f"s{n}-{row}" for n in range(3) for row in (0, 1)]
+    assert log_lag(log.folder) == LogLag(0, 0)
+
+
+def test_a_torn_tail_is_left_out_and_counted_and_the_next_segment_is_ingested(log: Log):
+    torn = SegmentWriter(log.folder, "a")
+    torn.append(answered("s1"))
+    os.write(torn._handle, b'{"request_id":"s2","at"')
+    torn.close()
+    after = SegmentWriter(log.folder, "b")
+    after.append(answered("s3"))
+    assert log.ingest() == 2
+    assert log.ingest() == 0
+    assert [row[0] for row in log.rows()] == ["s1-0", "s3-0"]
+    assert log_lag(log.folder) == LogLag(0, 1)
+    after.close()
+
+
+@pytest.mark.parametrize("second", ["champion", "challenger", "fallback"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_request_that_two_replicas_answered_counts_once(log: Log, second: str, at_once: bool):
+    one, other = SegmentWriter(log.folder, "a"), SegmentWriter(log.folder, "b")
+    one.append(answered("h", "mine"))
+    if not at_once:
+        assert log.ingest() == 1
+    other.append(answered("h", "mine", variant=second, version="2"))
+    other.append(answered("s2"))
+    assert log.ingest() == (2 if at_once else 1)
+    assert log.rows() == [("h-0", "champion", "1"), ("s2-0", "champion", "1")]
+    one.close()
+    other.close()
+
+
+def test_nothing_but_repeats_moves_on_too(log: Log):
+    for segment in ("a", "b"):
+        writer = SegmentWriter(log.folder, segment)
+        writer.append(answered("h", "mine"))
+        writer.close()
+    assert log.ingest() == 1
+    assert log.ingest() == 0
+    assert log_lag(log.folder) == LogLag(0, 0)
+
+
+def test_a_shadow_of_a_prediction_is_a_row_of_its_own_and_once_too(log: Log):
+    writer = SegmentWriter(log.folder)
+    for _ in range(2):
+        writer.append(answered("h", "mine"))
+        writer.append(answered("h", "mine", variant="shadow", version="2"))
+    assert log.ingest() == 2
+    assert log.rows() == [("h-0", "champion", "1"), ("h-0", "shadow", "2")]
+    writer.close()
