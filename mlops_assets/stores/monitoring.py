@@ -88,8 +88,8 @@ def _without_repeats(model: Model, lake: Lake, table: pa.Table) -> pa.Table:
 
 def _identities(table: pa.Table) -> pd.MultiIndex:
     """What makes two rows the same: the prediction, and whether it is the answer or a shadow."""
-    shadows = pc.equal(table["variant"], "shadow")
-    return pd.MultiIndex.from_arrays([table["prediction_id"].to_pandas(), shadows.to_pandas()])
+    frame = table.to_pandas()
+    return pd.MultiIndex.from_arrays([frame["prediction_id"], frame["variant"] == "shadow"])
 
 
 class Contracts:
