@@ -37,7 +37,7 @@ def run_on_ray(
     import ray
     import ray.data
 
-    _connect(address)
+    connect(address)
     try:
         files = {path.name: path.read_bytes() for path in plan.bundle.iterdir()}
         actors = max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -60,9 +60,12 @@ def run_on_ray(
         ray.shutdown()
 
 
-def _connect(address: str) -> None:
+def connect(address: str) -> None:
+    """Connect this process, unless it is; ServiceError when there is no cluster."""
     import ray
 
+    if ray.is_initialized():
+        return
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
     try:
