@@ -1,3 +1,4 @@
+import sys
 from typing import Any
 
 import pytest
@@ -195,3 +196,12 @@ def test_all_mistakes_are_told_at_once():
 
 def test_every_column_that_the_prediction_log_needs_is_reserved():
     assert set(RESERVED_COLUMNS) <= set(RESERVED)
+
+
+def test_an_estimator_whose_library_is_missing_is_told_with_the_install_command(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    (problem,) = found(training={"candidates": [{"estimator": "xgboost"}]})
+    assert problem.place == ("training", "candidates", 0, "estimator")
+    assert "pip install 'mlops_assets[boosting]'" in problem.message

@@ -102,48 +102,52 @@ def score_parts(
     """Read, score and write parts in order, on `workers` threads; yields each one's outcome."""
     schemas = scorer.schemas(schema, plan.keep)
     columns = scorer.columns_of(schema, plan.keep)
-
-    def score(batch: Any, first_row: int) -> Scored:
-        return scorer.score(batch, first_row, schemas)
-
+    writing = _Writing(plan.output, schemas, tell)
     with ThreadPoolExecutor(workers, "score", initializer=_one_thread_each) as pool:
         running: deque[tuple[Part, Future[Scored] | None]] = deque()
-        writer: PartWriter | None = None
-
-        def write(part: Part, future: Future[Scored] | None) -> PartDone | None:
-            nonlocal writer
-            if writer is None:
-                writer = PartWriter(plan.output, part.name, part.index, schemas)
-            if future is None:
-                done, writer = writer.finish(), None
-                return done
-            scored = future.result()
-            writer.add(scored)
-            tell(scored.predictions.num_rows + (scored.rejected.num_rows if scored.rejected else 0))
-            return None
-
         try:
             for part in parts:
                 first = part.first_row
                 for batch in part.batches(schema, columns):
-                    running.append((part, pool.submit(score, batch, first)))
+                    running.append((part, pool.submit(scorer.score, batch, first, schemas)))
                     first += batch.num_rows
                     # One batch more than threads, so that none waits for the writer.
                     while len(running) > workers + 1:
-                        done = write(*running.popleft())
-                        if done is not None:
-                            yield done
+                        yield from writing.take(*running.popleft())
                 running.append((part, None))
             while running:
-                done = write(*running.popleft())
-                if done is not None:
-                    yield done
+                yield from writing.take(*running.popleft())
         finally:
             for _, future in running:
                 if future is not None:
                     future.cancel()
-            if writer is not None:
-                writer.abandon()
+            writing.abandon()
+
+
+class _Writing:
+    """Writes scored batches as they come, in order, one part after the other."""
+
+    def __init__(self, folder: Path, schemas: Any, tell: Tell) -> None:
+        self._folder, self._schemas, self._tell = folder, schemas, tell
+        self._open: PartWriter | None = None
+
+    def take(self, part: Part, batch: "Future[Scored] | None") -> Iterator[PartDone]:
+        """Append a batch of the part; None ends it, and yields what became of it."""
+        writer = self._open or PartWriter(self._folder, part.name, part.index, self._schemas)
+        self._open = writer
+        if batch is None:
+            self._open = None
+            yield writer.finish()
+            return
+        scored = batch.result()
+        writer.add(scored)
+        rejected = scored.rejected.num_rows if scored.rejected is not None else 0
+        self._tell(scored.predictions.num_rows + rejected)
+
+    def abandon(self) -> None:
+        """Leave no half-written part."""
+        if self._open is not None:
+            self._open.abandon()
 
 
 def _one_thread_each() -> None:

@@ -7,7 +7,7 @@ float32 would move values across split points.
 from typing import Any
 
 from mlops_assets.domain.contract import Contract
-from mlops_assets.stores.boosted_trees import register_converters
+from mlops_assets.stores.boosted_onnx import register_converters
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
 
