@@ -1,5 +1,6 @@
 """One real `python -m serving` for all tests of this file: Ray takes 20 seconds to start."""
 
+import itertools
 import json
 import shlex
 import shutil
@@ -23,7 +24,10 @@ import pytest
 from mlops_assets.settings import Settings
 from mlops_assets.stores.prediction_log import read_from, segments
 from mlops_assets_tests.serving.conftest import CONTRACT, Built, frame, publish, records
+from mlops_assets_tests.serving.test_data_path import ingest
 
+# Ray needs seconds to start a replica again: test_data_path has the many kills.
+KILLS = 3
 PATH = "/v1/models/flight_delay/predict"
 
 
@@ -85,9 +89,11 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def server(bundles: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = Settings(home=tmp_path_factory.mktemp("home"), serve_port=0)
+    # All of it is served without a registry: the follower asks for one that never answers.
+    home = tmp_path_factory.mktemp("home")
+    settings = Settings(home=home, serve_port=0, tracking_uri="http://127.0.0.1:9")
     publish(settings.serving_state, flight_delay=("1", bundles["1"].folder))
-    process = start(settings, "--no-follow")
+    process = start(settings)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -216,6 +222,59 @@ def test_a_broken_bundle_keeps_the_old_version_serving(
     assert "version 2 cannot be loaded" in health["reason"]
     assert str(tmp_path) not in health["reason"]
     assert server.predict(records(1, seed=1)).json()["version"] == "1"
+
+
+def test_killed_replicas_lose_no_answered_prediction_while_the_registry_is_away(
+    server: Server, bundles: dict[str, Built], tmp_path: Path
+):
+    stop, rows = threading.Event(), records(1, seed=13)
+    deaths = threading.Semaphore(0)
+
+    def load(worker: int) -> tuple[list[str], int]:
+        """Prediction ids of one client that tries again, and how often it had to."""
+        answered, again = [], 0
+        for number in itertools.count():
+            body = {"request_id": f"k{worker}-{number}", "records": rows}
+            while not stop.is_set():
+                try:
+                    answer = httpx.post(f"{server.client.base_url}{PATH}", json=body, timeout=10)
+                except httpx.TransportError:
+                    answer = None
+                if answer is not None and answer.status_code == 200:
+                    answered.append(answer.json()["predictions"][0]["prediction_id"])
+                    deaths.release()
+                    break
+                again += 1
+                time.sleep(0.01)
+            if stop.is_set():
+                return answered, again
+        raise AssertionError
+
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(load, worker) for worker in range(4)]
+        try:
+            for _ in range(KILLS):
+                assert all(deaths.acquire(timeout=60) for _ in range(100))
+                (victim,) = replicas_of(server)
+                victim.kill()
+                victim.wait(10)
+                while deaths.acquire(blocking=False):
+                    pass
+            assert all(deaths.acquire(timeout=60) for _ in range(100))
+        finally:
+            stop.set()
+        found = [client.result(30) for client in clients]
+    answered = [one for ids, _ in found for one in ids]
+    assert sum(again for _, again in found) >= KILLS
+    times = ingest(tmp_path, server.settings.prediction_log, bundles["1"].folder)
+    assert set(answered) - set(times) == set()
+    assert max(times.values()) == 1
+    assert "registry" in (server.settings.home / "serving.log").read_text().lower()
+
+
+def replicas_of(server: Server) -> list[psutil.Process]:
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    return [one for one in family if one.name().startswith("ray::ServeRepl")]
 
 
 def test_termination_is_quick_and_leaves_nothing(server: Server):
