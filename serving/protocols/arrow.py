@@ -21,6 +21,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 # Compressed streams may grow to this, and so may the texts of a dictionary that rows share.
 MAX_DECODED_BYTES = 64 * 1024 * 1024
 MAX_BATCHES = 1024
+WHERE = "columns."
 
 
 def read(parsers: Parsers, body: bytes, headers: Headers) -> ParsedRequest:
@@ -30,17 +31,21 @@ def read(parsers: Parsers, body: bytes, headers: Headers) -> ParsedRequest:
     The request id is in the schema's metadata (`request_id`), or in the Idempotency-Key header.
     Raises BodyError for what is no Arrow stream, RequestError for what breaks the contract.
     """
-    table = _table(body, parsers.contract)
-    metadata = table.schema.metadata or {}
+    import pyarrow as pa
+
     try:
-        key = metadata.get(b"request_id", b"").decode() or idempotency_key(headers)
+        table = _table(body, parsers.contract)
+        columns = {
+            name: _values(column, f"{WHERE}{clip(name)}", name == parsers.contract.event_time)
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+    except (pa.ArrowException, OSError, ValueError, struct.error, IndexError) as error:
+        raise BodyError("the body is not a valid Arrow IPC stream") from error
+    try:
+        key = (table.schema.metadata or {}).get(b"request_id", b"").decode()
     except UnicodeDecodeError as error:
         raise RequestError("must be text", "request_id") from error
-    columns = {
-        name: _values(column, name, parsers.contract)
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-    return parsers.by_column.parse(columns, key)
+    return parsers.by_column.parse(columns, key or idempotency_key(headers), WHERE)
 
 
 def render(predicted: "Predicted") -> Answer:
@@ -77,26 +82,23 @@ def _table(body: bytes, contract: Contract) -> Any:
     """The decoded stream, after its size was found to be within the limits."""
     import pyarrow as pa
 
-    try:
-        size = measure(pa.ipc.MessageReader.open_stream(pa.BufferReader(body)))
-        if size.rows > contract.max_rows:
-            raise TooManyRowsError(
-                f"has {size.rows} rows, the limit is {contract.max_rows}: split the request", "body"
-            )
-        if size.decoded_bytes > MAX_DECODED_BYTES or size.batches > MAX_BATCHES:
-            raise RequestError(
-                f"may have {MAX_DECODED_BYTES} decoded bytes and {MAX_BATCHES} batches, not "
-                f"{size.decoded_bytes} and {size.batches}: split the request",
-                "body",
-            )
-        options = pa.ipc.IpcReadOptions(use_threads=False)
-        with pa.ipc.open_stream(pa.BufferReader(body), options=options) as reader:
-            _check_schema(reader.schema)
-            table = reader.read_all()
-        # Offsets and codes that point outside of their buffers would be read all the same.
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError, struct.error, IndexError) as error:
-        raise BodyError("the body is not a valid Arrow IPC stream") from error
+    size = measure(pa.ipc.MessageReader.open_stream(pa.BufferReader(body)))
+    if size.rows > contract.max_rows:
+        raise TooManyRowsError(
+            f"has {size.rows} rows, the limit is {contract.max_rows}: split the request", "body"
+        )
+    if size.decoded_bytes > MAX_DECODED_BYTES or size.batches > MAX_BATCHES:
+        raise RequestError(
+            f"may have {MAX_DECODED_BYTES} decoded bytes and {MAX_BATCHES} batches, not "
+            f"{size.decoded_bytes} and {size.batches}: split the request",
+            "body",
+        )
+    options = pa.ipc.IpcReadOptions(use_threads=False)
+    with pa.ipc.open_stream(pa.BufferReader(body), options=options) as reader:
+        _check_schema(reader.schema)
+        table = reader.read_all()
+    # Offsets and codes that point outside of their buffers would be read all the same.
+    table.validate(full=True)
     return table
 
 
@@ -116,14 +118,16 @@ def _check_schema(schema: Any) -> None:
     )
     twice = repeated(schema.names)
     if twice is not None:
-        raise RequestError("occurs twice", clip(twice))
+        raise RequestError("occurs twice", f"{WHERE}{clip(twice)}")
     for field in schema:
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
         if not any(check(kind) for check in is_flat):
-            raise RequestError(f"must not be of the Arrow type {clip(kind)}", clip(field.name))
+            raise RequestError(
+                f"must not be of the Arrow type {clip(kind)}", f"{WHERE}{clip(field.name)}"
+            )
 
 
-def _values(column: Any, name: str, contract: Contract) -> Values:
+def _values(column: Any, field: str, may_be_time: bool) -> Values:
     """One column as the column parser takes it."""
     from pyarrow import types
 
@@ -131,13 +135,13 @@ def _values(column: Any, name: str, contract: Contract) -> Values:
     if types.is_null(kind):
         return [None] * len(column)
     if types.is_timestamp(kind):
-        if name != contract.event_time:
-            raise RequestError("must not be a timestamp", name)
-        return _coded(column, name, is_time=True)
+        if not may_be_time:
+            raise RequestError("must not be a timestamp", field)
+        return _coded(column, field, is_time=True)
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return _coded(column, name, is_time=False)
+        return _coded(column, field, is_time=False)
     if types.is_dictionary(column.type):
-        raise RequestError("must not be a dictionary of numbers", name)
+        raise RequestError("must not be a dictionary of numbers", field)
     return _numbers(column)
 
 
@@ -153,54 +157,73 @@ def _numbers(column: Any) -> np.ndarray:
     return np.ma.MaskedArray(filled, missing)
 
 
-def _coded(column: Any, name: str, is_time: bool) -> CodedText:
+def _coded(column: Any, field: str, is_time: bool) -> CodedText:
+    """Text, or times as text, with the levels of all chunks one after another."""
     import pyarrow as pa
 
-    if pa.types.is_string_view(column.type):
-        # Views may share their text, so many rows of one long text take next to no bytes.
-        _limit_text(sum(map(_viewed_bytes, column.chunks)), name)
-        column = column.cast(pa.large_string())
-    column = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column
-    array = column.combine_chunks()
-    if not pa.types.is_dictionary(array.type):
-        array = array.dictionary_encode()
-    levels = array.dictionary
-    codes = array.indices.cast(pa.int64()).fill_null(-1).to_numpy()
-    texts = _times(levels, name) if is_time else levels.to_pylist()
-    if levels.null_count:
-        places = np.arange(len(texts) + 1)
-        places[[*(text is None for text in texts), True]] = -1
-        codes = places[codes]
-        texts = ["" if text is None else text for text in texts]
-    if not is_time:
-        lengths = np.array([*map(len, texts), 0])
-        _limit_text(int(lengths[codes].sum()), name)
-    return CodedText(codes, texts)
+    codes: list[np.ndarray] = [np.empty(0, np.int64)]
+    levels: list[str] = []
+    begins: dict[object, tuple[int, Any]] = {}
+    for each in column.chunks:
+        chunk = _without_views(each, field) if pa.types.is_string_view(each.type) else each
+        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        found = coded.dictionary
+        if found.null_count:
+            raise RequestError("must have its nulls in the rows, not in the dictionary", field)
+        # Batches that share a dictionary share its memory: its texts are read once.
+        place = (
+            tuple(one.address if one else 0 for one in found.buffers()),
+            found.offset,
+            len(found),
+        )
+        if place not in begins:
+            # The dictionary itself is kept, or its address could become another one's.
+            begins[place] = len(levels), found
+            levels += _times(found, field) if is_time else found.to_pylist()
+        # Null rows may have any index, also one that fits no dictionary or no int64.
+        indices = coded.indices.fill_null(0).cast(pa.int64()).to_numpy()
+        missing = coded.indices.is_null().to_numpy(zero_copy_only=False)
+        codes.append(np.where(missing, -1, indices + begins[place][0]))
+    rows = np.concatenate(codes)
+    _limit_text(int(np.array([*map(len, levels), 0])[rows].sum()), field)
+    return CodedText(rows, levels)
 
 
-def _viewed_bytes(chunk: Any) -> int:
-    """The bytes of all texts of an array of views, each of 16 bytes that begin with its length."""
-    views = np.frombuffer(chunk.buffers()[1] or b"", "<i4").reshape(-1, 4)
-    lengths = views[chunk.offset : chunk.offset + len(chunk), 0]
-    return int(lengths[chunk.is_valid().to_numpy(zero_copy_only=False)].sum(dtype=np.int64))
+def _without_views(chunk: Any, field: str) -> Any:
+    """An array of views as text. Views of null rows may point anywhere, and a cast follows them."""
+    import pyarrow as pa
+
+    _, views, *data = chunk.buffers()
+    # 16 bytes each, which begin with the length of the text.
+    each = np.frombuffer(views or b"", "<i4").reshape(-1, 4)
+    each = each[chunk.offset : chunk.offset + len(chunk)].copy()
+    is_valid = chunk.is_valid().to_numpy(zero_copy_only=False)
+    each[~is_valid] = 0
+    # Views may share their text, so many rows of one long text take next to no bytes.
+    _limit_text(int(each[:, 0].sum(dtype=np.int64)), field)
+    bits = pa.py_buffer(np.packbits(is_valid, bitorder="little"))
+    safe = pa.Array.from_buffers(chunk.type, len(chunk), [bits, pa.py_buffer(each), *data])
+    return safe.cast(pa.large_string())
 
 
-def _limit_text(length: int, name: str) -> None:
+def _limit_text(length: int, field: str) -> None:
     if length > MAX_DECODED_BYTES:
         raise RequestError(
             f"has {length} characters in its rows, the limit is {MAX_DECODED_BYTES}: "
             "split the request",
-            name,
+            field,
         )
 
 
-def _times(levels: Any, name: str) -> list[Any]:
+def _times(levels: Any, field: str) -> list[str]:
     """Timestamps as ISO 8601 text in UTC, which is what their numbers are in, zone or not."""
     import pyarrow as pa
 
     try:
-        micros = levels.cast(pa.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
-        found = micros.astype("datetime64[us]").tolist()
-    except pa.ArrowException as error:
-        raise RequestError("must lie between the years 1 and 9999", name) from error
-    return [None if time is None else getattr(time, "isoformat", str)() for time in found]
+        # Only nanoseconds lose digits; larger units could overflow, which is an error then.
+        micros = levels.cast(pa.timestamp("us"), safe=levels.type.unit != "ns")
+        found = micros.to_numpy(zero_copy_only=False).tolist()
+        return [time.isoformat() for time in found]
+    # Times that Python has no date for come as numbers, which have no such method.
+    except (pa.ArrowException, AttributeError) as error:
+        raise RequestError("must lie between the years 1 and 9999", field) from error

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 _DICTIONARY, _RECORDS = 2, 3
+MAX_LENGTH = 2**31
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,23 @@ def measure(messages: Any) -> Size:
             continue
         batch = _table(metadata, root, 2)
         if kind == _DICTIONARY:
+            if _is_delta(metadata, batch):
+                raise ValueError("a dictionary grows, which is not supported")
             batch = _table(metadata, batch, 1)
         length_at = _field(metadata, batch, 0)
         length = struct.unpack_from("<q", metadata, length_at)[0] if length_at else 0
-        if length < 0:
-            raise ValueError("a batch has a negative number of rows")
+        if not 0 <= length < MAX_LENGTH:
+            raise ValueError("a batch has an impossible number of rows")
         rows += length if kind == _RECORDS else 0
         decoded += _decoded_bytes(metadata, batch, message.body)
         batches += 1
     return Size(rows, decoded, batches)
+
+
+def _is_delta(metadata: bytes, dictionary: int) -> bool:
+    """Whether the batch extends a dictionary: Arrow would join both before they are validated."""
+    at = _field(metadata, dictionary, 2)
+    return bool(at and metadata[at])
 
 
 def _decoded_bytes(metadata: bytes, batch: int, body: Any) -> int:

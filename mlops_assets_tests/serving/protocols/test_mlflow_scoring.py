@@ -9,7 +9,7 @@ from mlops_assets.domain.requests import TooManyRowsError
 from mlops_assets_tests.serving.protocols.samples import CONTRACT, GOOD, PARSERS, columns_of
 from serving.answers import Refusal
 from serving.bodies import BodyError
-from serving.predictor import Predicted
+from serving.predicted import Predicted
 from serving.protocols.exchange import Parsers
 from serving.protocols.mlflow_scoring import parse
 

@@ -6,7 +6,7 @@ import pytest
 
 from mlops_assets.domain.errors import RequestError
 from mlops_assets_tests.serving.protocols.samples import GOOD, PARSERS, columns_of, stream, table
-from serving.predictor import Predicted
+from serving.predicted import Predicted
 from serving.protocols.arrow import ARROW
 from serving.protocols.native import parse
 
