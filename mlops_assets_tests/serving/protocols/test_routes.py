@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from serving.protocols.routes import PARSE, Route, match
@@ -57,3 +60,9 @@ def test_every_operation_that_is_posted_has_a_parser():
 def test_errors_of_the_open_inference_protocol_have_its_shape():
     found = [match(path) for path in ("/v2", "/v2/models/m/infer", "/invocations")]
     assert [route.is_open_inference for route in found if route] == [True, True, False]
+
+
+def test_speaking_them_all_costs_no_import_of_pandas_or_arrow():
+    script = "import sys, serving.protocols.routes; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert not {b"pandas", b"pyarrow", b"mlflow", b"ray", b"sklearn"} & set(loaded.stdout.split())

@@ -64,6 +64,12 @@ def test_every_repeated_key_is_refused_wherever_it_is(found: dict[str, Any], val
             decode_strictly(text.encode())
 
 
+def test_an_escaped_colon_hides_no_repeated_key():
+    assert decode_strictly(rb'{"columns": {"a": "\u003a", "b": 1}}')
+    with pytest.raises(BodyError, match="occurs twice"):
+        decode_strictly(rb'{"columns": {"a": "\u003a", "b": 1, "b": 2}}')
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "[" * 1020 + "]" * 1020, '{"a":' * 1020])
 def test_deep_nesting_is_decoded_or_refused(text: str):
     assert isinstance(_outcome(decode_strictly, text.encode()), list | type)
