@@ -30,7 +30,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     add("--windows", type=int, default=3, help="windows per cell, of which the median is taken")
     add("--seconds", type=int, default=5, help="length of a window")
     add("--warm-up", type=int, default=2, help="seconds of load before the first window")
-    add("--goals", action="store_true", help="only the cells that goals are judged by")
+    add("--goals", action="store_true", help="only what goals are judged by, 17 minutes")
     add("--quick", action="store_true", help="one window of a second: does everything work?")
     add("--json", type=Path, metavar="FILE", help="write the results here, after each server")
     add("--venvs", type=Path, default=venvs.DEFAULT_FOLDER, help="where peers are installed")
@@ -56,7 +56,9 @@ def plan(chosen: argparse.Namespace) -> Plan:
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; returns the exit code."""
     wanted = plan(options(arguments))
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Explicitly: a shell starts background jobs with SIGINT ignored.
+        signal.signal(number, _interrupt)
     # Whatever a server forgets to end becomes our child, and ends with us.
     adopt_orphans()
     try:
@@ -73,6 +75,8 @@ def main(arguments: Sequence[str]) -> int:
         kill_descendants()
     print("\n" + tables.tables(run.results))
     print(tables.goals(goals.judge(run.results)))
+    if warning := tables.quietness(run.results):
+        print("\n" + warning)
     for problem in run.broken:
         print(f"\nnot measured: {problem}", file=sys.stderr)
     return 1 if run.broken else 0

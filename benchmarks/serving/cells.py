@@ -20,7 +20,8 @@ class Cell:
 class Window:
     """What the load tool saw in one window, and the CPU time that the server used meanwhile.
 
-    `requests` were answered with 2xx. Percentiles are in milliseconds, NaN-free: None where no
+    `requests` were answered with 2xx. `others` is the share of all CPUs that went to neither the
+    server nor the load tool. Percentiles are in milliseconds, NaN-free: None where no
     request ended within the window.
     """
 
@@ -30,6 +31,7 @@ class Window:
     p50_ms: float | None
     p99_ms: float | None
     cpu_seconds: float = 0.0
+    others: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,12 @@ class Result:
     cold_start_s: float
     errors: int
     format: str = SINGLE
+    others: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The keys of the report; `format` only where it is not plain JSON records."""
         content = asdict(self)
+        del content["others"]
         if self.format == SINGLE:
             del content["format"]
         return content
@@ -80,6 +84,7 @@ def summarise(windows: Sequence[Window], rows: int) -> dict[str, Any]:
             window.cpu_seconds * 1000 / window.requests for window in answered
         ),
         "errors": sum(window.errors for window in windows),
+        "others": round(median(window.others for window in windows), 3),
     }
 
 

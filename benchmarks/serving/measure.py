@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from benchmarks.serving.cells import SINGLE, Cell, Result, Window, summarise
 from benchmarks.serving.load import drive, write_bodies
 from benchmarks.serving.model import Built, Sample
 from benchmarks.serving.servers.base import ROOT, Server, Setup
-from benchmarks.serving.trees import Tree, cpu_used
+from benchmarks.serving.trees import Busy, Tree, cpu_used
 
 START_SECONDS = 120.0
 ANSWER_SECONDS = 300.0
@@ -195,12 +195,8 @@ def _windows(
     windows = []
     for _ in range(effort.windows):
         ask(probe)
-        before = tree.cpu_times()
+        before, machine = tree.cpu_times(), Busy()
         window = drive(url, bodies, concurrency, seconds)
         used = cpu_used(before, tree.cpu_times())
-        windows.append(
-            Window(
-                window.seconds, window.requests, window.errors, window.p50_ms, window.p99_ms, used
-            )
-        )
+        windows.append(replace(window, cpu_seconds=used, others=machine.others(used)))
     return windows

@@ -42,6 +42,18 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,.2f}"
 
 
+def quietness(results: Sequence[Result], limit: float = 0.1) -> str:
+    """A warning where other programs took more than this share of the machine."""
+    noisy = [r for r in results if r.others > limit]
+    if not noisy:
+        return ""
+    worst = max(r.others for r in noisy)
+    return (
+        f"Other programs took over {limit:.0%} of the CPUs in {len(noisy)} of {len(results)} "
+        f"cells, {worst:.0%} at worst: measure again on a quiet machine."
+    )
+
+
 def goals(verdicts: Sequence[Verdict]) -> str:
     """One line per goal."""
     lines = ["Goals"]

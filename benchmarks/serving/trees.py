@@ -1,6 +1,7 @@
 """A server is a tree of processes: its CPU time, its memory, and its end."""
 
 import contextlib
+import resource
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,6 +67,34 @@ class Tree:
                 process.kill()
         psutil.wait_procs(family, timeout=5)
         self.process.wait()
+
+
+class Busy:
+    """CPU time of the whole machine from now on, to tell what other programs took."""
+
+    def __init__(self) -> None:
+        self._busy, self._all = _machine()
+        self._ours = _children()
+
+    def others(self, server: float) -> float:
+        """Share of all CPUs that neither the server's CPU seconds nor ended children explain."""
+        busy, everything = _machine()
+        known = server + _children() - self._ours
+        spent = everything - self._all
+        return max(0.0, (busy - self._busy - known) / spent) if spent > 0 else 0.0
+
+
+def _machine() -> tuple[float, float]:
+    times = psutil.cpu_times()
+    # Guest time is in user time already.
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total - times.idle - getattr(times, "iowait", 0.0), total
+
+
+def _children() -> float:
+    """CPU seconds of this process's children that have ended, the load tool above all."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def cpu_used(before: Mapping[int, float], after: Mapping[int, float]) -> float:

@@ -43,6 +43,7 @@ def test_figures_are_medians_over_windows_and_errors_are_all_of_them():
         "p99_ms": 5.0,
         "cpu_ms_per_request": 2.5,
         "errors": 7,
+        "others": 0.0,
     }
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.serving.cells import Result
 from benchmarks.serving.goals import Verdict, judge
-from benchmarks.serving.tables import goals, tables
+from benchmarks.serving.tables import goals, quietness, tables
 
 
 def cell(server: str, rps: float, **changes: object) -> Result:
@@ -94,3 +94,10 @@ def test_every_goal_is_printed_with_its_figure_and_verdict():
     assert "20.00" in line
     assert "not met" in line
     assert "not measured" in text
+
+
+def test_a_busy_machine_is_told():
+    assert quietness([cell("ours", 1.0, others=0.05)]) == ""
+    said = quietness([cell("ours", 1.0, others=0.05), cell("limit", 1.0, others=0.4)])
+    assert "1 of 2" in said
+    assert "40%" in said
