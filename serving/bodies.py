@@ -68,11 +68,12 @@ def _decode_exactly(raw: bytes, problem: str = "") -> tuple[Any, bool]:
     not_finite: list[str] = []
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in found]
-        if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise BodyError(f"the key {twice[:60]!r} occurs twice in one object")
-        return dict(found)
+        kept: dict[str, Any] = {}
+        for name, value in found:
+            if name in kept:
+                raise BodyError(f"the key {name[:60]!r} occurs twice in one object")
+            kept[name] = value
+        return kept
 
     def number(text: str) -> float:
         value = float(text)

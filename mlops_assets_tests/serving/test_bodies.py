@@ -72,3 +72,9 @@ def test_every_repeated_key_is_refused(record: dict[str, Any], value: Any):
     inner = json.dumps(record)[:-1] + f", {json.dumps(name)}: {json.dumps(value)}}}"
     with pytest.raises(BodyError, match="occurs twice"):
         decode(f'{{"records": [{inner}]}}'.encode())
+
+
+def test_one_repeated_key_among_very_many_is_found_at_once():
+    keys = ",".join(f'"k{number}":1' for number in range(200_000))
+    with pytest.raises(BodyError, match="'k199999' occurs twice"):
+        decode(f'{{{keys},"k199999":1}}'.encode())
