@@ -53,8 +53,8 @@ def test_counting_from_many_threads_loses_nothing_while_snapshots_are_made():
 
     def count(worker: int) -> None:
         for number in range(300):
-            # New models and versions appear while others are counted.
-            counts = stats.version(f"m{worker % 2}", str(number % 50))
+            # New versions appear while others are counted.
+            counts = stats.version(f"m{worker % 2}", str(number * (worker < 3)))
             with stats.lock:
                 counts.answered([[0.5]], 0.001)
             stats.refused("m", 422)
@@ -74,6 +74,17 @@ def test_counting_from_many_threads_loses_nothing_while_snapshots_are_made():
     assert sum(requests) == 6 * 300
     assert found["refused"] == {"m": {"422": 6 * 300}}
     assert found["models"]["m"]["shadow_dropped"] == 2 * 6 * 300
+
+
+def test_a_version_that_is_counted_for_the_first_time_waits_for_a_snapshot():
+    stats = Stats()
+    counting = threading.Thread(target=stats.version, args=("m", "1"))
+    with stats.lock:
+        counting.start()
+        counting.join(0.05)
+        assert counting.is_alive()
+    counting.join()
+    assert counts_of(stats)["requests"] == 0
 
 
 def test_the_snapshot_says_all_that_was_counted(tmp_path: Path):
