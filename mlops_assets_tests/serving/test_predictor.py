@@ -39,7 +39,13 @@ class Served:
         assert not self.models.models[MODEL].problem
 
     def ask(self, *rows: dict[str, Any], **others: Any) -> tuple[int, Any]:
-        raw = json.dumps({"records": rows, **others}).encode()
+        # An escape would send a single record the long way.
+        raw = json.dumps({"records": rows, **others}, ensure_ascii=False).encode()
+        if len(rows) == 1:
+            loaded = self.models.models[MODEL].loaded
+            assert loaded is not None
+            assert loaded.reader is not None
+            assert loaded.reader.read(raw) is not None
         answer = self.service.handle("POST", PATH, {}, raw)
         return answer.status, json.loads(answer.body)
 
@@ -238,13 +244,18 @@ def test_a_shadow_scores_every_row_and_is_not_in_the_answer(
     served.service = PredictionService(served.models, served.home / "log")
 
 
+@pytest.mark.parametrize(("bad", "counted"), [("raises", "exceptions"), ("nan", "invalid_outputs")])
 def test_a_shadow_that_fails_is_counted_and_nobody_notices(
-    served: Served, bundles: dict[str, Built], bad_bundles: dict[str, Path]
+    served: Served,
+    bundles: dict[str, Built],
+    bad_bundles: dict[str, Path],
+    bad: str,
+    counted: str,
 ):
-    served.publish("1", bundles["1"].folder, shadow=bundle("2", bad_bundles["raises"]))
-    assert served.ask(row(-5.0))[0] == 200
+    served.publish("1", bundles["1"].folder, shadow=bundle("2", bad_bundles[bad]))
+    assert served.ask(row(-5.0))[1]["version"] == "1"
     served.service.close()
-    assert served.counts("2")["exceptions"] == 1
+    assert served.counts("2")[counted] == 1
     assert [one.variant for one in served.logged()] == ["champion"]
     served.service = PredictionService(served.models, served.home / "log")
 
