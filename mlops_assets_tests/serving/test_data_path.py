@@ -196,10 +196,13 @@ def test_a_full_disk_sheds_load_and_loses_nothing_and_service_recovers(
         assert full[503] > 150
         filler.unlink()
     assert ask(20, rows=1) == {200: 20}
+    metrics = service.handle("GET", "/metrics", {}, b"").body.decode()
     service.close()
     # Hundreds of failed writes make no crowd of segments.
     assert len(segments(log / "flight_delay")) < 12
     found = ingest(tmp_path, log, bundles["1"].folder)
     assert set(found) == set(answered)
     assert max(found.values()) == 1
-    assert log_lag(log / "flight_delay").torn_lines > 0
+    torn = log_lag(log / "flight_delay").torn_lines
+    assert torn > 0
+    assert f'mlops_prediction_log_torn_lines{{model="flight_delay"}} {float(torn)}' in metrics
