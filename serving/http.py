@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlops_assets.domain.errors import RequestError
@@ -21,6 +22,7 @@ from serving.loading import LoadedModel
 from serving.models import ModelSet, ModelState, only, versions_of
 from serving.pages import OPEN_PATHS, Pages
 from serving.predictor import Predictor
+from serving.protocols.arrow import ARROW
 from serving.protocols.routes import PARSE, Route, match
 from serving.records import id_stem
 from serving.repeats import Repeats
@@ -38,6 +40,28 @@ BULK_THREADS = 2
 EXACT_THREADS = 32
 MAX_WAITING = 200
 REQUEST_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request for predictions; `started` is the clock of its latency."""
+
+    model: str
+    route: Route
+    headers: Mapping[str, str]
+    raw: bytes
+    started: float
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it speaks our own protocol, and wants to be answered in JSON."""
+        return self.route.operation == "predict" and ARROW not in self.headers.get("accept", "")
+
+    @property
+    def form(self) -> bytes:
+        """All that makes a repeated request the same: what is asked for, how, and the body."""
+        about = (self.route.operation, self.route.version, self.headers.get("accept", ""))
+        return b"%b\0%b" % ("\0".join(about).encode(), self.raw)
 
 
 class PredictionService:
@@ -157,31 +181,29 @@ class PredictionService:
         return self._bulk if len(body) > QUICK_BYTES else None
 
     def _predict(self, route: Route, headers: Mapping[str, str], raw: bytes) -> Answer:
-        started = time.perf_counter()
+        call = Call(self._name(route), route, headers, raw, time.perf_counter())
         if len(raw) > MAX_BODY_BYTES:
             raise body_too_large()
-        name = self._name(route)
-        state, loaded = self._served(name, route.version)
+        state, loaded = self._served(call.model, route.version)
         # The same for both ways, because it may decide which variant answers.
         stem = ""
-        if loaded.reader is not None and route.operation == "predict":
-            one = loaded.reader.read(raw)
-            if one is not None:
-                before = self._repeated(name, one.request_id, raw)
-                if before is not None:
-                    return before
-                stem = id_stem(name, one.request_id)
-                quick = self._predictor.record(name, state, one, stem, started)
-                if quick is not None:
-                    return self._answered(name, one.request_id, raw, native.render(quick))
+        one = loaded.reader.read(raw) if loaded.reader and call.is_usual else None
+        if one is not None:
+            before = self._repeated(call, one.request_id)
+            if before is not None:
+                return before
+            stem = id_stem(call.model, one.request_id)
+            quick = self._predictor.record(call.model, state, one, stem, call.started)
+            if quick is not None:
+                return self._answered(call, one.request_id, native.render(quick))
         asked = PARSE[route.operation](loaded.parsers, raw, headers)
         request_id = asked.request.request_id
-        before = self._repeated(name, request_id, raw)
+        before = self._repeated(call, request_id)
         if before is not None:
             return before
-        stem = stem or id_stem(name, request_id)
-        predicted = self._predictor.rows(name, state, asked.request, stem, started)
-        return self._answered(name, request_id, raw, asked.answer(predicted))
+        stem = stem or id_stem(call.model, request_id)
+        predicted = self._predictor.rows(call.model, state, asked.request, stem, call.started)
+        return self._answered(call, request_id, asked.answer(predicted))
 
     def _served(self, name: str, version: str) -> tuple[ModelState, LoadedModel]:
         """What answers for a model, or for the version of it that was asked for."""
@@ -197,12 +219,12 @@ class PredictionService:
                 return only(state, one), one
         raise Refusal(404, "version", "no such version is loaded; leave it out for the champion")
 
-    def _repeated(self, name: str, request_id: str, raw: bytes) -> Answer | None:
-        return self._repeats.find(name, request_id, raw) if request_id else None
+    def _repeated(self, call: Call, request_id: str) -> Answer | None:
+        return self._repeats.find(call.model, request_id, call.form) if request_id else None
 
-    def _answered(self, name: str, request_id: str, raw: bytes, answer: Answer) -> Answer:
+    def _answered(self, call: Call, request_id: str, answer: Answer) -> Answer:
         if request_id:
-            self._repeats.remember(name, request_id, raw, answer)
+            self._repeats.remember(call.model, request_id, call.form, answer)
         return answer
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from mlops_assets.domain.contract import Contract, ContractColumn
 from mlops_assets.domain.requests import MAX_REQUEST_ID
 from mlops_assets.domain.values import LARGEST_INTEGER
+from serving.openapi_protocols import fixed_paths, paths_of
+from serving.protocols.arrow import ARROW
 
 Schema = dict[str, Any]
 
@@ -29,9 +31,13 @@ def document(contracts: Sequence[Contract], needs_token: bool) -> dict[str, Any]
             "health", "Which versions are served, and whether all is well.", open_=True
         ),
         "/openapi.json": _get("openapi", "This document."),
+        "/docs": _get("docs", "This document, for people.", content="text/html"),
+        "/metrics": _get("metrics", "Counts for Prometheus.", content="text/plain"),
+        **fixed_paths(),
     }
     for contract in contracts:
         paths[f"/v1/models/{contract.model}/predict"] = {"post": _predict(contract)}
+        paths.update(paths_of(contract, _ERRORS))
     components: dict[str, Any] = {"schemas": {"Error": _error_schema()}}
     result: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -45,11 +51,15 @@ def document(contracts: Sequence[Contract], needs_token: bool) -> dict[str, Any]
     return result
 
 
-def _get(name: str, summary: str, open_: bool = False) -> dict[str, Any]:
+def _get(
+    name: str, summary: str, open_: bool = False, content: str = "application/json"
+) -> dict[str, Any]:
+    schema = {"type": "object" if content == "application/json" else "string"}
+    answer = {"description": "As asked.", "content": {content: {"schema": schema}}}
     operation: dict[str, Any] = {
         "operationId": name,
         "summary": summary,
-        "responses": {"200": _json("As asked.", {"type": "object"})},
+        "responses": {"200": answer},
     }
     return {"get": {**operation, "security": []} if open_ else operation}
 
@@ -61,7 +71,11 @@ def _predict(contract: Contract) -> dict[str, Any]:
         "summary": f"Predict with the champion of {contract.model}.",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": request_schema(contract)}},
+            "content": {
+                "application/json": {"schema": request_schema(contract)},
+                # One column per input; the answer is in the same format.
+                ARROW: {},
+            },
         },
         "responses": {
             "200": _json("The predictions, in the order of the records.", _answer(contract)),

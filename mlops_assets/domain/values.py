@@ -76,7 +76,7 @@ def _numbers(values: tuple[Any, ...], column: ContractColumn) -> np.ndarray | No
         present = array[np.isfinite(array)]
         if len(array) - len(present) != sum(value is None for value in values):
             return None
-    if column.type == "integer" and not _all_whole(present):
+    if column.type == "integer" and not (_all_whole(present) and _all_exact(present)):
         return None
     if column.type == "boolean" and not ((present == 0) | (present == 1)).all():
         return None
@@ -85,6 +85,11 @@ def _numbers(values: tuple[Any, ...], column: ContractColumn) -> np.ndarray | No
 
 def _all_whole(array: np.ndarray) -> bool:
     return bool((np.floor(array) == array).all() and (np.abs(array) <= LARGEST_INTEGER).all())
+
+
+def _all_exact(array: np.ndarray) -> bool:
+    """Whether no value may have been rounded to the limit; only then a closer look is needed."""
+    return not (np.abs(array) == LARGEST_INTEGER).any()
 
 
 def _number_problem(value: Any) -> str | None:

@@ -212,3 +212,12 @@ def _try(body: object) -> tuple[RequestError | None, ParsedRequest | None]:
         return None, PARSER.parse(body)
     except RequestError as error:
         return error, None
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_a_whole_number_that_float64_would_round_is_refused_in_any_company(rows: int):
+    record = {**GOOD, "seats": 2**53 + 1}
+    with pytest.raises(RequestError, match="between") as caught:
+        PARSER.parse({"records": [*[GOOD] * (rows - 1), record]})
+    assert caught.value.field == f"records[{rows - 1}].seats"
+    PARSER.parse({"records": [*[GOOD] * (rows - 1), {**GOOD, "seats": 2**53}]})

@@ -245,3 +245,23 @@ def test_no_path_gives_a_server_error(
 ):
     answer = served[0].handle(method, path, {}, b"{}")
     assert answer.status < 500
+
+
+def test_the_same_id_for_the_same_records_in_another_form_is_another_request(
+    served: tuple[PredictionService, Path],
+):
+    body = json.dumps({"request_id": "form-1", "records": [GOOD]}).encode()
+    arrow = {"accept": "application/vnd.apache.arrow.stream"}
+    first = served[0].handle("POST", PATH, {}, body)
+    assert first.status == 200
+    assert served[0].handle("POST", PATH, {}, body) == first
+    assert served[0].handle("POST", PATH, arrow, body).status == 409
+
+
+def test_an_answer_in_arrow_may_be_asked_for_one_record_too(
+    served: tuple[PredictionService, Path],
+):
+    arrow = {"accept": "application/vnd.apache.arrow.stream"}
+    answer = served[0].handle("POST", PATH, arrow, json.dumps({"records": [GOOD]}).encode())
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/vnd.apache.arrow.stream"

@@ -17,7 +17,25 @@ def test_the_document_is_valid_openapi(needs_token: bool):
 
 
 def test_the_document_of_no_model_is_valid_too():
-    validate(document([], needs_token=False))  # type: ignore[arg-type]
+    spec: Any = document([], needs_token=False)
+    validate(spec)
+    assert "/health" in spec["paths"]
+    assert not [path for path in spec["paths"] if "/models/" in path]
+
+
+def test_every_path_of_every_protocol_is_described():
+    described = set(document([CONTRACT], needs_token=False)["paths"])
+    assert {
+        "/v1/models/flight_delay/predict",
+        "/v2/models/flight_delay/infer",
+        "/v2/models/flight_delay/ready",
+        "/v2/models/flight_delay",
+        "/models/flight_delay/invocations",
+        "/v2/health/live",
+        "/ping",
+        "/metrics",
+        "/docs",
+    } <= described
 
 
 @pytest.mark.parametrize(
