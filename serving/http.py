@@ -93,7 +93,7 @@ class PredictionService:
             return self.handle(method, path, headers, body)
         if self._waiting >= MAX_WAITING:
             busy = Refusal(503, "server", "too many requests wait: try again", retry_after="1")
-            return self._refused(path, busy)
+            return self.refused(path, busy)
         self._waiting += 1
         try:
             work = asyncio.get_running_loop().run_in_executor(
@@ -102,7 +102,7 @@ class PredictionService:
             return await asyncio.wait_for(asyncio.shield(work), REQUEST_SECONDS)
         except TimeoutError:
             late = Refusal(503, "server", "took too long: send fewer records", retry_after="1")
-            return self._refused(path, late)
+            return self.refused(path, late)
         finally:
             self._waiting -= 1
 
@@ -118,7 +118,7 @@ class PredictionService:
             refusal = Refusal(413, error.field, str(error))
         except RequestError as error:
             refusal = Refusal(422, error.field, str(error))
-        return self._refused(path, refusal)
+        return self.refused(path, refusal)
 
     def close(self) -> None:
         """Finish what is under way and close the log segments."""
@@ -127,8 +127,7 @@ class PredictionService:
         self._predictor.close()
 
     def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        if path not in OPEN_PATHS:
-            self._authorise(headers)
+        self.authorise(path, headers)
         if path.startswith(PREFIX) and path.endswith(SUFFIX):
             route = Route("predict", "POST", path[len(PREFIX) : -len(SUFFIX)])
         else:
@@ -142,8 +141,11 @@ class PredictionService:
             return self._predict(route, headers, body)
         return self._pages.describe(route)
 
-    def _authorise(self, headers: Mapping[str, str]) -> None:
-        if self._tokens.are_needed and not self._tokens.admit(headers.get("authorization", "")):
+    def authorise(self, path: str, headers: Mapping[str, str]) -> None:
+        """Raises Refusal (401) for a request that needs a token and has none that is valid."""
+        if path in OPEN_PATHS or not self._tokens.are_needed:
+            return
+        if not self._tokens.admit(headers.get("authorization", "")):
             raise Refusal(
                 401,
                 "authorization",
@@ -151,7 +153,8 @@ class PredictionService:
                 www_authenticate="Bearer",
             )
 
-    def _refused(self, path: str, refusal: Refusal) -> Answer:
+    def refused(self, path: str, refusal: Refusal) -> Answer:
+        """The answer of a refusal, which is counted."""
         self._stats.refused(self._model_of(path), refusal.status)
         return refusal.answer(open_inference=path.startswith("/v2"))
 

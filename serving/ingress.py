@@ -43,19 +43,22 @@ class Ingress:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         try:
             body = message.get("body", b"")
             if message.get("more_body"):
+                # Nobody unknown may fill the memory.
+                self._service.authorise(path, headers)
                 async with asyncio.timeout(BODY_SECONDS):
                     body = await read_rest(body, receive)
-            headers = {
-                name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-            }
             answer = await self._service.answer(scope["method"], path, headers, body)
         except Refusal as refusal:
-            answer = refusal.answer()
+            answer = self._service.refused(path, refusal)
         except TimeoutError:
-            answer = Refusal(408, "body", "did not arrive in time", connection="close").answer()
+            late = Refusal(408, "body", "did not arrive in time", connection="close")
+            answer = self._service.refused(path, late)
         except ConnectionError:
             return None
         await send(

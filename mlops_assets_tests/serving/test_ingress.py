@@ -5,14 +5,17 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from mlops_assets.stores.tokens import rotate
 from mlops_assets_tests.serving.conftest import Built, publish, records
 from serving import ingress
 from serving.answers import Refusal
+from serving.auth import Tokens
 from serving.http import MAX_BODY_BYTES, PredictionService
 from serving.ingress import Ingress, Message, read_rest, start_server
 from serving.models import ModelSet
@@ -227,3 +230,16 @@ def test_an_address_that_is_taken_is_said_to_be(address: tuple[str, int]):
     with pytest.raises(RuntimeError, match="cannot be listened on"):
         start_server(rays, *address, loop)
     loop.close()
+
+
+def test_a_long_body_is_not_read_for_a_client_without_a_token(
+    bundles: dict[str, Built], tmp_path: Path
+):
+    tokens = tmp_path / "token"
+    rotate(tokens)
+    publish(tmp_path / "state.json", flight_delay=("1", bundles["1"].folder))
+    service = PredictionService(ModelSet(tmp_path / "state.json"), tmp_path / "log", Tokens(tokens))
+    # Only the first part of the body ever comes: waiting for more would end in 408.
+    start, _ = ask(service, part(b"x" * 1000, more=True))
+    assert start["status"] == 401
+    service.close()
