@@ -9,6 +9,7 @@ against the goals.
 import argparse
 import json
 import os
+import secrets
 import shutil
 import socket
 import statistics
@@ -203,12 +204,16 @@ def _equal(folder: Path, name: str) -> bool:
 
 @contextmanager
 def _cluster() -> Iterator[str]:
-    """A Ray cluster of this machine, which runs before anything is measured."""
+    """A Ray cluster of this machine, which runs before anything is measured.
+
+    It has a token of its own, which only this benchmark's processes know.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block"]
     command += [f"--port={port}", "--include-dashboard=false", "--disable-usage-stats"]
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(240):
