@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from mlops_assets.stores.files import write_atomically
@@ -61,8 +62,8 @@ class VersionStats:
         if len(outputs) == 1:
             self._widen(outputs[0], outputs[0])
         else:
-            columns = list(zip(*outputs, strict=True))
-            self._widen([min(c) for c in columns], [max(c) for c in columns])
+            array = np.array(outputs)
+            self._widen(array.min(axis=0).tolist(), array.max(axis=0).tolist())
 
     def _widen(self, lowest: list[float], highest: list[float]) -> None:
         if not self.output_min:

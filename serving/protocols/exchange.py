@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from mlops_assets.domain.column_requests import ColumnParser
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.requests import ParsedRequest, RequestParser
@@ -55,12 +57,12 @@ def idempotency_key(headers: Headers) -> str | None:
 def labels(predicted: Predicted) -> list[str] | list[float]:
     """The prediction of each row: its class, or its value.
 
-    index() finds the first of equals: ties go to the lower class, here as everywhere.
+    argmax finds the first of equals: ties go to the lower class, here as everywhere.
     """
     classes = predicted.contract.classes
     if not classes:
         return [output[0] for output in predicted.outputs]
-    return [classes[output.index(max(output))] for output in predicted.outputs]
+    return [classes[index] for index in np.array(predicted.outputs).argmax(axis=1).tolist()]
 
 
 def repeated(names: Iterable[str]) -> str | None:
