@@ -147,7 +147,9 @@ class Stats:
         counts = self.snapshot()
         content = orjson.dumps(counts)
         if content != self._written:
-            write_atomically(self._path, orjson.dumps({**counts, "at": time.time()}))
+            snapshot = orjson.dumps({**counts, "at": time.time()})
+            # Not durable: a sync would stop the prediction log's writers, twice a second.
+            write_atomically(self._path, snapshot, durable=False)
             self._written = content
 
     def everywhere(self) -> list[dict[str, Any]]:
