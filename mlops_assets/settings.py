@@ -52,7 +52,11 @@ class Settings(BaseSettings):
     )
     serve_host: str = Field(default="127.0.0.1", description="Address that the HTTP server binds.")
     serve_port: int = Field(default=8000, description="Port of the HTTP server.")
-    serve_replicas: int = Field(default=1, description="Ray Serve replicas.", ge=1)
+    serve_replicas: int = Field(
+        default=2,
+        description="Ray Serve replicas; with two, one may die and no request fails.",
+        ge=1,
+    )
     serve_token_file: Path | None = Field(
         default=None,
         description="File (mode 0600) with one or two bearer tokens, one per line; required when "

@@ -26,6 +26,8 @@ LATENCY_BOUNDS = (
 )  # fmt: skip
 SNAPSHOT_SECONDS = 0.5
 ENOUGH_DISTINCT = 100
+# Clients that send the same few rows for ever need not be looked at for ever.
+MOST_LOOKS = 10_000
 
 
 @dataclass(slots=True)
@@ -45,10 +47,12 @@ class VersionStats:
     unknown_categories: dict[str, int] = field(default_factory=dict)
     distinct_inputs: int = 0
     seen: set[int] = field(default_factory=set)
+    looks: int = 0
 
     def saw(self, row: object) -> None:
         """Count different rows, up to ENOUGH_DISTINCT: the same answer to the same row is right."""
-        if self.distinct_inputs < ENOUGH_DISTINCT:
+        if self.distinct_inputs < ENOUGH_DISTINCT and self.looks < MOST_LOOKS:
+            self.looks += 1
             # By its text, because a missing number is unlike itself.
             self.seen.add(hash(repr(row)))
             self.distinct_inputs = len(self.seen)
@@ -74,7 +78,7 @@ class VersionStats:
 
 
 # The fields of VersionStats that a snapshot has.
-COUNTED = tuple(name for name in VersionStats.__slots__ if name != "seen")
+COUNTED = tuple(name for name in VersionStats.__slots__ if name not in ("seen", "looks"))
 
 
 class Stats:

@@ -1,8 +1,9 @@
 """Validation of prediction requests that arrive by column, as strict as that of records.
 
 Lists hold values as JSON has them and mean the same as in records. In typed arrays a masked value
-is missing, and so is NaN, since not every format of numbers has a null. Text with its levels listed once (`CodedText`) is
-checked level by level, whatever the number of rows. Standard library and numpy only.
+is missing, and so is NaN, since not every format of numbers has a null. Text with its levels listed
+once (`CodedText`) is checked level by level, whatever the number of rows. Standard library and
+numpy only.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from mlops_assets.domain.contract import Contract, ContractColumn, Task
-from mlops_assets.domain.features import as_arrays, model_frame
 from mlops_assets.domain.estimators import ESTIMATORS
+from mlops_assets.domain.features import as_arrays, model_frame
 from mlops_assets.domain.training import Trial, fit, outputs_of
 from mlops_assets.stores.onnx_export import to_onnx
 
