@@ -16,8 +16,9 @@ $(STAMP): pyproject.toml setup.cfg constraints.txt
 demo: setup
 	$(VENV)/bin/mlops demo
 
+# Two workers: most of a test's time is waiting for processes. Tests that share a loop stay together.
 test: setup
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup
 
 lint: setup
 	$(VENV)/bin/ruff check .

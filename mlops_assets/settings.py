@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
-# Our dependencies phone home by default and MLflow waits four minutes for a dead server.
+# Our dependencies phone home by default, MLflow waits four minutes for a dead server, and worse.
 QUIET_ENVIRONMENT: Mapping[str, str] = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -24,6 +24,8 @@ QUIET_ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "GIT_PYTHON_REFRESH": "quiet",
+    # Not unset: pandera would have pyarrow take every time for UTC, whatever its zone.
+    "PYARROW_IGNORE_TIMEZONE": "",
 }
 
 

@@ -211,6 +211,9 @@ class PredictionService:
     def _served(self, name: str, version: str) -> tuple[ModelState, LoadedModel]:
         """What answers for a model, or for the version of it that was asked for."""
         state = self._models.models.get(name)
+        if state is None and self._models.refresh():
+            # Released a moment ago: another replica may have told the client already.
+            state = self._models.models.get(name)
         if state is None:
             raise Refusal(404, "model", "no such model is released; see /health")
         if state.loaded is None:

@@ -52,6 +52,7 @@ class ModelSet:
         self._on_swap = on_swap
         self._seen: tuple[int, ...] | None = None
         self._retry_at = 0.0
+        self._refreshing = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.models: Mapping[str, ModelState] = MappingProxyType({})
@@ -59,6 +60,10 @@ class ModelSet:
 
     def refresh(self) -> bool:
         """Follow the pointer file if it changed, or if a failed bundle is due again."""
+        with self._refreshing:
+            return self._refresh()
+
+    def _refresh(self) -> bool:
         signature = self._signature()
         is_due = self._retry_at and time.monotonic() >= self._retry_at
         if signature == self._seen and not is_due:

@@ -112,8 +112,10 @@ def spoiled(graph: bytes, column: str = COLUMN, above: float = ABOVE) -> bytes:
     model.graph.node.extend(
         [
             helper.make_node("Greater", [column, "careless_limit"], ["careless_rows"]),
+            # Probabilities are float or double, as the estimator has it.
+            helper.make_node("CastLike", ["careless_nan", f"{output}_sound"], ["careless_fault"]),
             helper.make_node(
-                "Where", ["careless_rows", "careless_nan", f"{output}_sound"], [output]
+                "Where", ["careless_rows", "careless_fault", f"{output}_sound"], [output]
             ),
         ]
     )

@@ -18,6 +18,8 @@ from mlops_assets.spec import Model
 from mlops_assets.stores.monitoring import kept
 from mlops_assets.stores.tokens import client_token
 
+# Consecutive answers that must agree before all replicas are believed to.
+ANSWERS = 6
 SETTLE_SECONDS = 600.0
 # Over how long a period's requests are spread while a training is at work.
 SPREAD_SECONDS = 90
@@ -100,14 +102,18 @@ class LiveLoop:
         return bool(self._instance.get_runs(tags, limit=1))
 
     def swapped(self, version: str) -> float | None:
-        """Poll /health until the version answers."""
-        self._poll(lambda: self.served_version() == version, f"version {version} is not served")
+        """Poll /health until every replica answers with the version."""
+        self._poll(lambda: self._is_served(version), f"version {version} is not served")
         state = self._client.health()["models"][self._model.name]
         since, released = state.get("since"), state.get("released_at")
         if not since or not released:
             return None
         moved = datetime.fromisoformat(released)
         return max(0.0, (datetime.fromisoformat(since) - moved).total_seconds())
+
+    def _is_served(self, version: str) -> bool:
+        """Whether each of several answers names it: one after another come from all replicas."""
+        return all(self.served_version() == version for _ in range(ANSWERS))
 
     def served_version(self) -> str:
         """The version that /health says is served; empty if none is."""

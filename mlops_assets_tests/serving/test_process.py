@@ -255,9 +255,11 @@ def test_killed_replicas_lose_no_answered_prediction_while_the_registry_is_away(
         try:
             for _ in range(KILLS):
                 assert all(deaths.acquire(timeout=60) for _ in range(100))
-                (victim,) = replicas_of(server)
+                victim = replicas_of(server)[0]
                 victim.kill()
                 victim.wait(10)
+                while len(replicas_of(server)) < server.settings.serve_replicas:
+                    time.sleep(0.1)
                 while deaths.acquire(blocking=False):
                     pass
             assert all(deaths.acquire(timeout=60) for _ in range(100))
@@ -265,7 +267,8 @@ def test_killed_replicas_lose_no_answered_prediction_while_the_registry_is_away(
             stop.set()
         found = [client.result(30) for client in clients]
     answered = [one for ids, _ in found for one in ids]
-    assert sum(again for _, again in found) >= KILLS
+    # HAProxy asks the other replica where one dies before it answers.
+    assert sum(again for _, again in found) <= 2 * KILLS
     times = ingest(tmp_path, server.settings.prediction_log, bundles["1"].folder)
     assert set(answered) - set(times) == set()
     assert max(times.values()) == 1

@@ -156,7 +156,7 @@ def test_scoring_through_onnx_imports_neither_pandas_nor_sklearn(bundles: dict[s
     code = (
         "import sys, pathlib\n"
         "from mlops_assets.stores.bundles import load_scorer\n"
-        "from serving.models import synthetic_row\n"
+        "from serving.loading import synthetic_row\n"
         "scorer = load_scorer(pathlib.Path(sys.argv[1]))\n"
         "scorer.score(synthetic_row(scorer.contract))\n"
         "print([m for m in ('pandas', 'sklearn', 'mlflow', 'dagster', 'evidently', 'ray')"
