@@ -16,9 +16,9 @@ $(STAMP): pyproject.toml setup.cfg constraints.txt
 demo: setup
 	$(VENV)/bin/mlops demo
 
-# Two workers: most of a test's time is waiting for processes. Tests that share a loop stay together.
+# Two workers: most of a test's time is waiting for processes. The tests of a file stay together.
 test: setup
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup
 	$(VENV)/bin/ruff check .

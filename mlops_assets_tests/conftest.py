@@ -18,17 +18,6 @@ import pytest
 pytest_plugins = ["mlops_assets_tests.loop_fixtures"]
 
 
-# Fixtures that take long to make: whoever asks for one of a group runs in the same process.
-LOOP_FIXTURES = frozenset({"loop", "bikes", "flights", "parcels"})
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tell pytest-xdist which tests belong together: those of one loop, those of one file."""
-    fixtures = getattr(item, "fixturenames", ())
-    group = "loop" if LOOP_FIXTURES.intersection(fixtures) else item.path.stem
-    item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """The system's Chromium; tests that need a browser are skipped without one."""
