@@ -20,6 +20,7 @@ from types import FrameType
 
 from mlops_assets.domain.errors import MlopsError
 from mlops_assets.settings import Settings
+from mlops_assets.stores.ports import LOOPBACK
 from serving import environment, processes
 from serving.following import start_following
 
@@ -116,13 +117,13 @@ def _start(settings: Settings, place: environment.Place, stop: threading.Event) 
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,
-        _node_ip_address=environment.LOOPBACK,
+        _node_ip_address=LOOPBACK,
         _temp_dir=str(place.folder / "ray"),
     )
     if stop.is_set():
         return
     # Behind HAProxy the replicas are reached from this machine only.
-    host = environment.LOOPBACK if place.haproxy else place.host
+    host = LOOPBACK if place.haproxy else place.host
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     serve.start(http_options=HTTPOptions(host=host, port=place.port), logging_config=quiet)
     serve.run(application(settings), name="mlops", route_prefix="/", logging_config=quiet)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.settings import Settings
+from mlops_assets.stores.ports import LOOPBACK
 from serving.answers import Refusal
 from serving.auth import Tokens
-from serving.environment import LOOPBACK
 from serving.http import PredictionService
 from serving.ingress import install, read_rest
 from serving.models import ModelSet

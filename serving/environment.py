@@ -18,9 +18,9 @@ from pathlib import Path
 
 from mlops_assets.domain.errors import MlopsError
 from mlops_assets.settings import Settings
+from mlops_assets.stores.ports import LOOPBACK, free_ports
 from mlops_assets.stores.tokens import read_tokens
 
-LOOPBACK = "127.0.0.1"
 # Ray puts sockets of up to 70 more characters into this folder; the kernel allows 107 in all.
 LONGEST_FOLDER = 35
 DRAIN_SECONDS = "0.5"
@@ -80,8 +80,9 @@ def choose_place(settings: Settings) -> Place:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        wanted = settings.serve_port or free_ports(1)[0]
         try:
-            probe.bind((host, settings.serve_port))
+            probe.bind((host, wanted))
         except OSError as error:
             raise ServingError(
                 f"{host}:{settings.serve_port} cannot be listened on ({error.strerror}): "
@@ -196,18 +197,6 @@ def _wrapper(place: Place, program: Path, folder: Path) -> Path:
     )
     wrapper.chmod(0o700)
     return wrapper
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def _port_ranges(replicas: int) -> dict[str, str]:

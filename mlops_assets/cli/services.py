@@ -4,7 +4,6 @@ Only the HTTP endpoint can be told otherwise (MLOPS_SERVE_HOST), and then demand
 """
 
 import json
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +12,8 @@ from mlops_assets.cli.probes import Probe, answers, dagster_works, listens
 from mlops_assets.domain.errors import ServiceError
 from mlops_assets.settings import Settings
 from mlops_assets.stores.files import write_atomically
+from mlops_assets.stores.ports import LOOPBACK, free_ports, is_free
 
-LOOPBACK = "127.0.0.1"
 DEFINITIONS = "mlops_assets.definitions"
 ALL = ("dagster", "mlflow", "serve")
 
@@ -49,7 +48,7 @@ def standard_services(
     """
     ports = {name: port for name, port in (ports or {}).items() if port}
     for name, port in ports.items():
-        if name in names and not _is_free(port):
+        if name in names and not is_free(port):
             raise ServiceError(
                 f"port {port} for {name} is taken: choose another, or none to get a free one."
             )
@@ -63,29 +62,6 @@ def standard_services(
     if "mlflow" in names and not settings.tracking_uri.startswith(("http://", "https://")):
         services.append(_mlflow(settings, at["mlflow"]))
     return tuple(services)
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ports of the loopback that nothing listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as one:
-        # A port in TIME_WAIT can be used again at once.
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((LOOPBACK, port))
-        except OSError:
-            return False
-        return True
 
 
 def _python(*arguments: str) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ import pytest
 from mlops_assets.cli.home import prepare_home
 from mlops_assets.cli.probes import answers
 from mlops_assets.cli.processes import is_alive, kill
-from mlops_assets.cli.services import Service, free_ports
+from mlops_assets.cli.services import Service
 from mlops_assets.settings import Settings
+from mlops_assets.stores.ports import free_ports
 
 
 @pytest.fixture

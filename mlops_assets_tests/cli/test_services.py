@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from mlops_assets.cli.home import prepare_home
-from mlops_assets.cli.services import free_ports, standard_services
+from mlops_assets.cli.services import standard_services
 from mlops_assets.cli.supervisor import Supervisor
 from mlops_assets.domain.errors import ServiceError
 from mlops_assets.settings import Settings
+from mlops_assets.stores.ports import free_ports
 from mlops_assets_tests.cli.test_supervisor import eventually, marked
 
 DEFINITIONS = """
@@ -75,14 +76,6 @@ def public_listeners(settings: Settings) -> list[str]:
         if connection.status == "LISTEN"
         and not ip_address(connection.laddr.ip.removeprefix("::ffff:")).is_loopback
     ]
-
-
-def test_free_ports_are_different_and_free():
-    ports = free_ports(20)
-    assert len(set(ports)) == 20
-    for port in ports:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", port))
 
 
 def test_a_taken_port_is_refused_before_anything_starts(settings: Settings):

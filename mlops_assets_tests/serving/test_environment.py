@@ -12,7 +12,6 @@ from serving.environment import (
     ServingError,
     check_address,
     choose_place,
-    free_ports,
     is_loopback,
     ray_environment,
 )
@@ -56,11 +55,6 @@ def test_the_folder_for_sockets_is_private_and_short():
         assert place.port > 0
     finally:
         place.folder.rmdir()
-
-
-def test_free_ports_are_distinct():
-    ports = free_ports(20)
-    assert len(set(ports)) == 20
 
 
 def test_the_haproxy_wrapper_closes_what_the_template_leaves_open(tmp_path: Path):
