@@ -1,7 +1,5 @@
 """What the benchmark needs to know of a server."""
 
-import random
-import socket
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +9,9 @@ import orjson
 
 from benchmarks.serving.cells import SINGLE
 from benchmarks.serving.model import Built, Columns
+from mlops_assets.stores.ports import free_ports
 
 HOST = "127.0.0.1"
-# Below the ephemeral ports of Linux, above those that our replicas take.
-PORTS = range(30_100, 32_700)
 ROOT = Path(__file__).resolve().parents[3]
 APPS = "benchmarks.serving.apps"
 
@@ -47,19 +44,8 @@ class Launch:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on, nor can a connection's other end take it.
-
-    Servers connect to themselves hundreds of times while they start; a port that the kernel hands
-    out by itself may be gone by the time that the server wants it.
-    """
-    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"no port of {PORTS[0]} to {PORTS[-1]} is free")
+    """A port of this machine that nobody listens on."""
+    return free_ports(1)[0]
 
 
 class Server(ABC):
