@@ -1,5 +1,6 @@
 """One real `python -m serving` for all tests of this file: Ray takes 20 seconds to start."""
 
+import contextlib
 import itertools
 import json
 import shlex
@@ -267,8 +268,8 @@ def test_killed_replicas_lose_no_answered_prediction_while_the_registry_is_away(
             stop.set()
         found = [client.result(30) for client in clients]
     answered = [one for ids, _ in found for one in ids]
-    # HAProxy asks the other replica where one dies before it answers.
-    assert sum(again for _, again in found) <= 2 * KILLS
+    # At most what was under way when a replica died: the other one goes on at once.
+    assert sum(again for _, again in found) <= KILLS * len(clients)
     times = ingest(tmp_path, server.settings.prediction_log, bundles["1"].folder)
     assert set(answered) - set(times) == set()
     assert max(times.values()) == 1
@@ -276,8 +277,13 @@ def test_killed_replicas_lose_no_answered_prediction_while_the_registry_is_away(
 
 
 def replicas_of(server: Server) -> list[psutil.Process]:
-    family = psutil.Process(server.process.pid).children(recursive=True)
-    return [one for one in family if one.name().startswith("ray::ServeRepl")]
+    found = []
+    for one in psutil.Process(server.process.pid).children(recursive=True):
+        # One that was killed may go at any moment.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if one.name().startswith("ray::ServeRepl") and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+    return found
 
 
 def test_termination_is_quick_and_leaves_nothing(server: Server):
