@@ -207,6 +207,8 @@ def test_a_plot_of_the_challenger_is_a_picture(ui: Ui, page: Any):
 def test_the_challengers_checks_are_its_gates_with_their_reasons(ui: Ui, page: Any):
     page.goto(f"{ui.url}/assets/flight_delay/challenger?view=checks")
     page.get_by_text("Failed", exact=True).first.wait_for()
+    for gate in GATES:
+        page.get_by_text(gate, exact=True).first.wait_for()
     found = lines(page)
     assert f"Checks ({len(GATES)})" in found
     outcomes = {gate: found[found.index(gate) + 1] for gate in GATES}
