@@ -92,7 +92,7 @@ def drift_report(model: Model) -> dg.AssetsDefinition:
         ],
     )
     def _drift_report(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
-        from mlops_assets.assets.watch import report_drift
+        from mlops_assets.assets.drift import report_drift
 
         found = {p: report_drift(model, stores, p) for p in context.partition_keys}
         flagged = {column for reported in found.values() for column in reported.report.flagged}
@@ -135,7 +135,7 @@ def performance_report(model: Model) -> dg.AssetsDefinition:
         ],
     )
     def _performance_report(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
-        from mlops_assets.assets.watch import report_performance
+        from mlops_assets.assets.quality import report_performance
 
         found = {p: report_performance(model, stores, p) for p in context.partition_keys}
         yield dg.AssetCheckResult(
@@ -166,7 +166,7 @@ def retrain_decision(model: Model) -> dg.AssetsDefinition:
         deps=[key(model, "drift_report"), key(model, "performance_report")],
     )
     def _retrain_decision(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
-        from mlops_assets.assets.watch import decide_on
+        from mlops_assets.assets.decision import decide_on
 
         found = {p: decide_on(model, stores, p) for p in context.partition_keys}
         for decision in found.values():
