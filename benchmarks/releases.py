@@ -1,20 +1,22 @@
 """`python -m benchmarks.releases`: what releases cost the clients that ask meanwhile.
 
 One endpoint with its default settings, wrk at concurrency 16. Windows without a change are
-compared with windows in the middle of which another version takes over, and with windows in which
-a shadow scores a copy of the traffic. Limits: no failed request, p99 during a swap at most twice
-that before, a shadow that costs at most 10% of latency.
+compared with windows in the middle of which another version takes over. Then in pairs, in turns
+without and with: a shadow that scores a copy of the traffic, and the prediction log. Limits: no
+failed request, p99 during a swap at most twice that before, a shadow that costs at most 10% of
+latency, a log that costs at most 10% of throughput.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,12 +30,18 @@ from mlops_assets.stores.files import write_atomically
 
 CONCURRENCY = 16
 READY_SECONDS = 90
+SETTLE_SECONDS = 2
+PARTS = ("swap", "shadow", "log")
+# Has the replicas look for a file that switches their prediction log off.
+SWITCH = Path(__file__).parent / "serving" / "switch"
 
 
 def main() -> int:
     """Measure and print; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.releases", description=__doc__)
     parser.add_argument("--windows", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -44,7 +52,14 @@ def main() -> int:
         endpoint = Endpoint(folder / "server", first)
         try:
             endpoint.wait_until_ready()
-            found = measure(endpoint, first, second, arguments.windows, arguments.seconds)
+            endpoint.load(2)
+            found: dict[str, Any] = {}
+            if "swap" in arguments.only:
+                found |= swaps(endpoint, first, second, arguments.windows, arguments.seconds)
+            if "shadow" in arguments.only:
+                found |= shadow(endpoint, first, second, arguments.pairs, arguments.seconds)
+            if "log" in arguments.only:
+                found |= log(endpoint, arguments.pairs, arguments.seconds)
         finally:
             endpoint.stop()
     show(found)
@@ -61,6 +76,12 @@ class Endpoint:
         self.setup = Setup(Path(sys.executable), free_port(), folder, built)
         self._server = Ours()
         launch = self._server.launch(self.setup)
+        self.log_off = folder / "log-off"
+        environment = {
+            **launch.environment,
+            "PYTHONPATH": f"{SWITCH}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+            "BENCHMARK_LOG_OFF": str(self.log_off),
+        }
         self._pointer = folder / "home" / "serving" / "state.json"
         self._generation = 1
         bodies = folder / "bodies"
@@ -70,7 +91,7 @@ class Endpoint:
         self._bodies = bodies
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                launch.command, env=dict(launch.environment), stdout=log, stderr=log
+                launch.command, env=environment, stdout=log, stderr=log
             )
 
     def publish(self, version: str, built: Built, shadow: Built | None = None) -> None:
@@ -95,6 +116,19 @@ class Endpoint:
         except (OSError, ValueError, KeyError):
             return ""
 
+    def shadow_rows(self) -> tuple[float, float]:
+        """Rows that were scored as a shadow, and requests that were left out, until now."""
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.setup.url}/metrics", headers=self._server.headers(SINGLE)
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            lines = answer.read().decode().splitlines()
+
+        def total(name: str) -> float:
+            return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+        return total("mlops_shadow_rows_total"), total("mlops_shadow_dropped_total")
+
     def load(self, seconds: float) -> Window:
         """One window."""
         return drive(self.setup.url + self._server.path, self._bodies, CONCURRENCY, seconds)
@@ -113,11 +147,10 @@ class Endpoint:
         self._process.wait(timeout=30)
 
 
-def measure(
+def swaps(
     endpoint: Endpoint, first: Built, second: Built, windows: int, seconds: float
 ) -> dict[str, Any]:
-    """Median figures without a change, with a swap in the middle, and with a shadow."""
-    endpoint.load(2)
+    """Median figures without a change, and with a swap in the middle."""
     quiet = [endpoint.load(seconds) for _ in range(windows)]
     swapped, times = [], []
     for number in range(windows):
@@ -130,16 +163,77 @@ def measure(
         swapped.append(window)
         times.append(took)
     quiet += [endpoint.load(seconds) for _ in range(windows)]
-    endpoint.publish("c", first, shadow=second)
-    time.sleep(2)
-    shadowed = [endpoint.load(seconds) for _ in range(windows)]
-    every = [*quiet, *swapped, *shadowed]
     return {
         "quiet": _figures(quiet),
         "swap": {**_figures(swapped), "seconds": round(median(times), 2)},
-        "shadow": _figures(shadowed),
-        "failed": sum(window.errors for window in every),
     }
+
+
+def shadow(
+    endpoint: Endpoint, first: Built, second: Built, pairs: int, seconds: float
+) -> dict[str, Any]:
+    """What a shadow costs, and how much of the traffic it scored meanwhile."""
+    shares: list[float] = []
+
+    def without() -> Window:
+        endpoint.publish("c", first)
+        time.sleep(SETTLE_SECONDS)
+        return endpoint.load(seconds)
+
+    def watched() -> Window:
+        endpoint.publish("c", first, shadow=second)
+        # Until it follows: what it scores in this window is then of this window.
+        before, _ = endpoint.shadow_rows()
+        while endpoint.shadow_rows()[0] == before:
+            endpoint.load(1)
+            time.sleep(1)
+        time.sleep(1)
+        before, _ = endpoint.shadow_rows()
+        window = endpoint.load(seconds)
+        shares.append((endpoint.shadow_rows()[0] - before) / max(1, window.requests))
+        return window
+
+    found = _paired(without, watched, pairs)
+    return {"shadow": {**found, "scored_at_once": round(median(shares), 3)}}
+
+
+def log(endpoint: Endpoint, pairs: int, seconds: float) -> dict[str, Any]:
+    """What the prediction log costs."""
+
+    def without() -> Window:
+        endpoint.log_off.touch()
+        return endpoint.load(seconds)
+
+    def logged() -> Window:
+        endpoint.log_off.unlink(missing_ok=True)
+        return endpoint.load(seconds)
+
+    return {"log": _paired(without, logged, pairs)}
+
+
+def _paired(
+    without: Callable[[], Window], with_it: Callable[[], Window], pairs: int
+) -> dict[str, Any]:
+    """Figures of both, and the median over pairs of their ratios; each first in every other."""
+    found = []
+    for number in range(pairs):
+        if number % 2:
+            after = with_it()
+            found.append((without(), after))
+        else:
+            before = without()
+            found.append((before, with_it()))
+    return {
+        "without": _figures([a for a, _ in found]),
+        "with": _figures([b for _, b in found]),
+        "p50_ratio": _ratio([(b.p50_ms or 0.0, a.p50_ms or 0.0) for a, b in found]),
+        "p99_ratio": _ratio([(b.p99_ms or 0.0, a.p99_ms or 0.0) for a, b in found]),
+        "rps_ratio": _ratio([(b.requests / b.seconds, a.requests / a.seconds) for a, b in found]),
+    }
+
+
+def _ratio(values: list[tuple[float, float]]) -> float:
+    return round(median(a / b for a, b in values if b), 4)
 
 
 def _swap(endpoint: Endpoint, version: str, built: Built) -> float:
@@ -172,26 +266,40 @@ def _figures(windows: list[Window]) -> dict[str, float]:
         "rps": round(median(w.requests / w.seconds for w in windows), 1),
         "p50_ms": round(median(w.p50_ms or 0.0 for w in windows), 3),
         "p99_ms": round(median(w.p99_ms or 0.0 for w in windows), 3),
+        "failed": sum(w.errors for w in windows),
     }
 
 
 def show(found: dict[str, Any]) -> None:
     """The table and the limits."""
-    print(f"{'':8s} requests/s   p50 ms   p99 ms")
-    for name in ("quiet", "swap", "shadow"):
-        one = found[name]
-        print(f"{name:8s} {one['rps']:10,.0f} {one['p50_ms']:8.2f} {one['p99_ms']:8.2f}")
-    swap = found["swap"]["p99_ms"] / found["quiet"]["p99_ms"]
-    shadow = found["shadow"]["p50_ms"] / found["quiet"]["p50_ms"] - 1
-    for text, figure, limit in (
-        ("failed requests", found["failed"], 0),
-        ("p99 during a swap, times that before", swap, 2),
-        ("a shadow's cost in median latency", shadow, 0.1),
-    ):
+    rows: dict[str, Any] = {name: found[name] for name in ("quiet", "swap") if name in found}
+    for name in ("shadow", "log"):
+        if name in found:
+            rows |= {f"no {name}": found[name]["without"], name: found[name]["with"]}
+    print(f"{'':10s} requests/s   p50 ms   p99 ms")
+    for name, one in rows.items():
+        print(f"{name:10s} {one['rps']:10,.0f} {one['p50_ms']:8.2f} {one['p99_ms']:8.2f}")
+    for text, figure, limit in _judged(found, sum(one["failed"] for one in rows.values())):
         print(
-            f"{text:40s} {figure:8.2f}  limit {limit:g}  {'met' if figure <= limit else 'missed'}"
+            f"{text:40s} {figure:8.3f}  limit {limit:g}  {'met' if figure <= limit else 'missed'}"
         )
-    print(f"a new version answered {found['swap']['seconds']} s after the pointer moved")
+    if "swap" in found:
+        print(f"a new version answered {found['swap']['seconds']} s after the pointer moved")
+    if "shadow" in found:
+        share = found["shadow"]["scored_at_once"]
+        print(f"the shadow scored {share:.0%} of the rows within the window, others later")
+
+
+def _judged(found: dict[str, Any], failed: int) -> Iterator[tuple[str, float, float]]:
+    """What is limited, its figure and its limit."""
+    yield "failed requests", failed, 0
+    if "swap" in found:
+        swap = found["swap"]["p99_ms"] / found["quiet"]["p99_ms"]
+        yield "p99 during a swap, times that before", swap, 2
+    if "shadow" in found:
+        yield "a shadow's cost in median latency", found["shadow"]["p50_ratio"] - 1, 0.1
+    if "log" in found:
+        yield "the log's cost in throughput", 1 - found["log"]["rps_ratio"], 0.1
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from mlops_assets.settings import Settings
 from mlops_assets.stores.ports import LOOPBACK
 from serving import environment, processes
 from serving.following import start_following
+from serving.shadowing import start_shadowing
 
 logger = logging.getLogger("serving")
 
@@ -75,6 +76,7 @@ def _serve(
         _on_signals(stop)
         if follow:
             start_following(settings, stop)
+        start_shadowing(settings, stop)
         if not _wait_until_ready(place.url, stop):
             return 0 if stop.is_set() else 1
         sys.stdout.write(json.dumps({"event": "ready", "url": place.url}) + "\n")

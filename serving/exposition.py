@@ -75,6 +75,7 @@ def _of_processes(counted: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
     )
     statuses: dict[tuple[str, str], int] = {}
     swaps: dict[str, int] = {}
+    dropped: dict[str, int] = {}
     seconds: dict[str, float] = {}
     for one in counted:
         for model, kinds in one["refused"].items():
@@ -82,6 +83,7 @@ def _of_processes(counted: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
                 statuses[model, status] = statuses.get((model, status), 0) + times
         for model, counts in one["models"].items():
             swaps[model] = swaps.get(model, 0) + counts.get("swaps", 0)
+            dropped[model] = dropped.get(model, 0) + counts.get("shadow_dropped", 0)
             seconds[model] = max(seconds.get(model, 0.0), counts.get("swap_seconds", 0.0))
     for key, times in statuses.items():
         refused.add_metric(key, times)
@@ -95,6 +97,12 @@ def _of_processes(counted: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
         took.add_metric((model,), seconds[model])
     yield swapped
     yield took
+    left_out = CounterMetricFamily(
+        "mlops_shadow_dropped", "Requests that the shadow had no time for.", labels=("model",)
+    )
+    for model, times in dropped.items():
+        left_out.add_metric((model,), times)
+    yield left_out
 
 
 def _of_models(models: Mapping[str, ModelState], log: Path) -> Iterator[Any]:

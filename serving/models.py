@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from mlops_assets.domain.contract import Contract
 from serving.loading import LoadedModel, load
 from serving.pointer import Bundle, Target, read_pointer
 
@@ -167,7 +168,7 @@ def _with_others(name: str, state: ModelState, loaded: Loaded) -> ModelState:
         if bundle is None:
             return None
         one, problem = _have(name, bundle, loaded)
-        if one is not None and state.loaded and not _fits(one, state.loaded):
+        if one is not None and state.loaded and not fits(one.contract, state.loaded.contract):
             one, problem = None, f"version {bundle.version} takes other inputs than the champion"
         problems.append(problem)
         return one
@@ -183,14 +184,14 @@ def _with_others(name: str, state: ModelState, loaded: Loaded) -> ModelState:
     )
 
 
-def _fits(one: LoadedModel, champion: LoadedModel) -> bool:
+def fits(one: Contract, champion: Contract) -> bool:
     """Whether every request that the champion understands can be scored by this version too."""
-    theirs = {column.name: column for column in champion.contract.columns}
-    return one.contract.classes == champion.contract.classes and all(
+    theirs = {column.name: column for column in champion.columns}
+    return one.classes == champion.classes and all(
         theirs.get(column.name) is not None
         and theirs[column.name].type == column.type
         and (column.nullable or not theirs[column.name].nullable)
-        for column in one.contract.columns
+        for column in one.columns
     )
 
 

@@ -25,7 +25,6 @@ from serving.loading import LoadedModel
 from serving.models import ModelState
 from serving.predicted import Predicted
 from serving.records import Served, record_of, records_of
-from serving.shadow import Shadow
 from serving.single import SingleRecord
 from serving.stats import Stats, VersionStats
 
@@ -53,11 +52,9 @@ class Predictor:
         self._stats = stats
         self._writers: dict[str, SegmentWriter] = {}
         self._opening = threading.Lock()
-        self._shadow = Shadow(self._write, stats)
 
     def close(self) -> None:
-        """Finish the shadow's work and close the log segments."""
-        self._shadow.stop()
+        """Close the log segments."""
         for writer in self._writers.values():
             writer.close()
 
@@ -84,8 +81,6 @@ class Predictor:
         record = record_of(served.version, served.onnx, one, stem, scores, seconds)
         self._write(model, record)
         self._count_record(model, served, one, scores, seconds)
-        if state.shadow is not None:
-            self._shadow.offer(model, state.shadow, record)
         return Predicted(
             served.contract,
             served.version,
@@ -135,8 +130,6 @@ class Predictor:
             seconds = time.perf_counter() - started
             record = records_of(served, part, stem, [ids[row] for row in rows], seconds)
             self._write(model, record)
-            if state.shadow is not None:
-                self._shadow.offer(model, state.shadow, record)
             self._count(model, state, served, part, seconds)
             for row, output in zip(rows, served.outputs, strict=True):
                 outputs[row], by_row[row] = output, (served.version, served.variant)

@@ -1,122 +1,188 @@
-"""A version that scores copies of the traffic, off the way of every answer."""
+"""A version that scores a copy of the traffic, from the prediction log.
+
+Every answered request is in the log with its inputs before its answer leaves, so a shadow needs
+nothing from the processes that answer: it follows their segments, scores what is new in batches,
+and logs it as `shadow` in segments of its own. It runs in a process of its own at low priority
+(`serving.shadowing`), so what it costs, it takes from what the machine has to spare. Where that is
+not enough it falls behind, and beyond a limit leaves requests out, which is counted.
+"""
 
 import logging
-import threading
-from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlops_assets.domain.contract import Contract
-from mlops_assets.stores.bundles import Columns
-from mlops_assets.stores.prediction_log import LoggedRequest
-from serving.answers import Refusal
-from serving.loading import LoadedModel
+from mlops_assets.stores.bundles import CONTRACT, Columns
+from mlops_assets.stores.log_tail import LogTail
+from mlops_assets.stores.prediction_log import LoggedRequest, SegmentWriter, node_name
+from serving.loading import LoadedModel, load
+from serving.models import DIRECT, RETRY_SECONDS, fits
+from serving.pointer import Target, read_pointer
 from serving.stats import Stats
 
 logger = logging.getLogger(__name__)
 
 SHADOW = "shadow"
-# Rows that wait; what comes while the queue is full is counted and left out.
-MAX_WAITING = 20_000
-# Together they are scored at a fraction of the cost of one after another.
-PAUSE_SECONDS = 0.02
+# How far a segment may be ahead: about a minute of a busy replica's single records.
+MOST_BEHIND = 64 * 1024 * 1024
 MAX_TOGETHER = 1_000
 
-Write = Callable[[str, LoggedRequest], None]
+
+@dataclass(frozen=True)
+class _Followed:
+    """A version that scores what a tail of the log brings."""
+
+    version: LoadedModel
+    tail: LogTail
 
 
 class Shadow:
-    """Scores what it is offered in a thread of its own, and logs it as `shadow`."""
+    """Scores the traffic of every model that has a shadow in the pointer file."""
 
-    def __init__(self, write: Write, stats: Stats) -> None:
-        self._write = write
+    def __init__(self, pointer: Path, log: Path, stats: Stats) -> None:
+        self._pointer = pointer
+        self._log = log
         self._stats = stats
-        self._waiting: deque[tuple[str, LoadedModel, LoggedRequest]] = deque()
-        self._rows = 0
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self._writers: dict[str, SegmentWriter] = {}
+        self._followed: dict[str, _Followed] = {}
+        self._seen: tuple[int, ...] = ()
+        self._retry_at = 0.0
 
-    def offer(self, model: str, version: LoadedModel, answered: LoggedRequest) -> None:
-        """Take a copy of an answered request; never waits for the shadow's work."""
-        with self._lock:
-            is_full = self._rows >= MAX_WAITING
-            if not is_full:
-                self._waiting.append((model, version, answered))
-                self._rows += len(answered.ids)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="shadow", daemon=True)
-                self._thread.start()
-        if is_full:
-            self._stats.shadow_dropped(model, len(answered.ids))
+    def step(self) -> int:
+        """Score what was answered since the last step; returns how many rows."""
+        self._follow()
+        return sum(self._advance(model, one) for model, one in self._followed.items())
 
-    def stop(self) -> None:
-        """Score what waits, and end."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+    def close(self) -> None:
+        """Close the log segments."""
+        for writer in self._writers.values():
+            writer.close()
 
-    def _work(self) -> None:
-        while True:
-            is_last = self._stopping.wait(PAUSE_SECONDS)
-            while self._waiting:
-                self._score_some()
-            if is_last:
-                return
+    def _follow(self) -> None:
+        """Have the versions that the pointer file asks for; traffic counts from then on."""
+        stat = self._pointer.stat()
+        seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        is_due = self._retry_at and time.monotonic() >= self._retry_at
+        if seen == self._seen and not is_due:
+            return
+        wanted = {model: one for model, one in read_pointer(self._pointer).items() if one.shadow}
+        self._retry_at = 0.0
+        self._followed = {
+            model: found
+            for model, target in wanted.items()
+            if (found := self._have(model, target)) is not None
+        }
+        self._seen = seen
 
-    def _score_some(self) -> None:
-        model, version, batch = self._take()
+    def _have(self, model: str, target: Target) -> _Followed | None:
+        bundle, known = target.shadow, self._followed.get(model)
+        assert bundle is not None  # noqa: S101 - only such targets are wanted
         try:
-            self._score(model, version, batch)
-        except Refusal:
-            # The disk is full, which is not the version's fault; _write has told the log.
-            self._stats.shadow_dropped(model, sum(len(answered.ids) for answered in batch))
-        except Exception:
-            logger.exception("Model %s: version %s failed as a shadow.", model, version.version)
-            counts = self._stats.version(model, version.version)
-            with self._stats.lock:
-                counts.exceptions += len(batch)
+            same = known and (known.version.version, known.version.path) == (
+                bundle.version,
+                bundle.path,
+            )
+            version = known.version if known and same else load(bundle)
+            champion = Contract.from_json((Path(target.path) / CONTRACT).read_bytes())
+        except Exception as error:  # noqa: BLE001 - whatever a bundle holds, others must be scored
+            logger.error("Model %s: no shadow by version %s: %s", model, bundle.version, error)
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            return None
+        if not fits(version.contract, champion):
+            # The replicas' /health says so.
+            return None
+        return known if known and same else _Followed(version, LogTail(self._log / model))
 
-    def _take(self) -> tuple[str, LoadedModel, list[LoggedRequest]]:
-        """The first request that waits, and those behind it that the same version scores."""
-        with self._lock:
-            model, version, first = self._waiting.popleft()
-            batch, rows = [first], len(first.ids)
-            while self._waiting and rows < MAX_TOGETHER:
-                if self._waiting[0][0] != model or self._waiting[0][1] is not version:
-                    break
-                batch.append(self._waiting.popleft()[2])
-                rows += len(batch[-1].ids)
-            self._rows -= rows
-        return model, version, batch
+    def _advance(self, model: str, one: _Followed) -> int:
+        left_out = one.tail.leave_out(MOST_BEHIND)
+        if left_out:
+            self._stats.shadow_dropped(model, left_out)
+        rows = 0
+        answered = [record for record in one.tail.read() if record.variant != DIRECT]
+        for batch in _batches(answered):
+            rows += self._score(model, one.version, batch)
+        return rows
 
-    def _score(self, model: str, version: LoadedModel, batch: list[LoggedRequest]) -> None:
-        outputs = version.scorer.score(_columns(version.contract, batch))
-        first = 0
-        for answered in batch:
-            rows = outputs[first : first + len(answered.ids)]
-            first += len(answered.ids)
-            if np.isfinite(rows).all():
-                self._write(
-                    model,
-                    replace(
-                        answered, version=version.version, variant=SHADOW, outputs=rows.tolist()
-                    ),
-                )
+    def _score(self, model: str, version: LoadedModel, batch: Sequence[LoggedRequest]) -> int:
+        rows = sum(len(answered.ids) for answered in batch)
         counts = self._stats.version(model, version.version)
+        try:
+            outputs = version.scorer.score(_columns(version.contract, batch))
+        except Exception:
+            if len(batch) > 1:
+                # One request's rows must not fail those of the others.
+                return sum(self._score(model, version, [one]) for one in batch)
+            with self._stats.lock:
+                is_first = not counts.exceptions
+                counts.exceptions += 1
+            if is_first:
+                logger.exception("Model %s: shadow version %s failed.", model, version.version)
+            return rows
+        is_finite = np.isfinite(outputs).all(axis=1)
+        self._log_all(model, version.version, batch, outputs, is_finite)
         with self._stats.lock:
-            counts.shadow_rows += len(outputs)
-            counts.invalid_outputs += int((~np.isfinite(outputs).all(axis=1)).sum())
+            counts.shadow_rows += rows
+            counts.invalid_outputs += rows - int(is_finite.sum())
+        return rows
+
+    def _log_all(
+        self,
+        model: str,
+        version: str,
+        batch: Sequence[LoggedRequest],
+        outputs: np.ndarray,
+        is_finite: np.ndarray,
+    ) -> None:
+        """Log the requests whose outputs are all numbers; a full disk drops them."""
+        is_whole = bool(is_finite.all())
+        values = outputs.tolist()
+        records, first = [], 0
+        for answered in batch:
+            last = first + len(answered.ids)
+            if is_whole or is_finite[first:last].all():
+                scored = values[first:last]
+                records.append(replace(answered, version=version, variant=SHADOW, outputs=scored))
+            first = last
+        try:
+            self._writer(model).append_all(records)
+        except OSError as error:
+            logger.error("The shadow's predictions of %s cannot be logged: %s", model, error)
+            self._stats.shadow_dropped(model, len(records))
+
+    def _writer(self, model: str) -> SegmentWriter:
+        if model not in self._writers:
+            # Not as one of those that it follows.
+            self._writers[model] = SegmentWriter(
+                self._log / model, writer=f"{node_name()}.{SHADOW}"
+            )
+        return self._writers[model]
 
 
-def _columns(contract: Contract, batch: list[LoggedRequest]) -> Columns:
+def _batches(answered: Sequence[LoggedRequest]) -> Iterator[list[LoggedRequest]]:
+    """Requests to be scored in one call: some thousand rows at most, unless one has more."""
+    batch: list[LoggedRequest] = []
+    rows = 0
+    for one in answered:
+        if batch and rows + len(one.ids) > MAX_TOGETHER:
+            yield batch
+            batch, rows = [], 0
+        batch.append(one)
+        rows += len(one.ids)
+    if batch:
+        yield batch
+
+
+def _columns(contract: Contract, batch: Sequence[LoggedRequest]) -> Columns:
     """The logged inputs of all requests, as a Scorer takes them."""
     columns: dict[str, np.ndarray] = {}
+    features: list[Mapping[str, list[Any]]] = [answered.features for answered in batch]
     for column in contract.columns:
-        values: list[Any] = [v for answered in batch for v in answered.features[column.name]]
+        values = [value for one in features for value in one[column.name]]
         if column.type == "category":
             columns[column.name] = np.array(values, dtype=object)
         else:

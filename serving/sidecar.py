@@ -14,6 +14,7 @@ from types import FrameType
 
 from mlops_assets.settings import Settings
 from serving.following import start_following
+from serving.shadowing import start_shadowing
 
 
 def main() -> int:
@@ -31,7 +32,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     start_following(settings, stop)
+    shadowing = start_shadowing(settings, stop)
     stop.wait()
+    shadowing.join()
     return 0
 
 

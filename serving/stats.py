@@ -115,10 +115,10 @@ class Stats:
         with self.lock:
             self._swaps.setdefault(model, []).append(seconds)
 
-    def shadow_dropped(self, model: str, rows: int) -> None:
-        """Count rows that the shadow had no time for."""
+    def shadow_dropped(self, model: str, requests: int) -> None:
+        """Count requests that the shadow had no time for."""
         with self.lock:
-            self._shadow_dropped[model] = self._shadow_dropped.get(model, 0) + rows
+            self._shadow_dropped[model] = self._shadow_dropped.get(model, 0) + requests
 
     def snapshot(self) -> dict[str, Any]:
         """All counts, as in the file."""
@@ -133,8 +133,8 @@ class Stats:
                 models.setdefault(model, {"versions": {}}).update(
                     swaps=len(seconds), swap_seconds=seconds[-1]
                 )
-            for model, rows in self._shadow_dropped.items():
-                models.setdefault(model, {"versions": {}})["shadow_dropped"] = rows
+            for model, requests in self._shadow_dropped.items():
+                models.setdefault(model, {"versions": {}})["shadow_dropped"] = requests
             content = {
                 "pid": os.getpid(),
                 "started": self._started,

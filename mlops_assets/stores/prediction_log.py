@@ -8,6 +8,8 @@ a row being seen twice. The log survives the process, not the machine's power: t
 
 import fcntl
 import os
+import re
+import socket
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -62,36 +64,54 @@ class LoggedRequest:
     outputs: list[list[float]]
 
 
-def new_segment_id() -> str:
-    """A segment name that no other process and no other segment of this one has."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid4().hex[:12]}"
+def node_name() -> str:
+    """This machine or pod, as the names of its segments have it."""
+    return re.sub(r"[^0-9A-Za-z.]", "_", socket.gethostname()) or "node"
+
+
+def new_segment_id(writer: str = "") -> str:
+    """A segment name that no other process and no other segment of this one has.
+
+    `writer` tells who writes it, by default the processes that answer on this node.
+    """
+    time = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    return f"{time}-{writer or node_name()}-{os.getpid()}-{uuid4().hex[:12]}"
 
 
 class SegmentWriter:
     """Appends to one segment, and starts the next when it is full. Safe to share by threads."""
 
-    def __init__(self, folder: Path, segment_id: str = "", limit: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, segment_id: str = "", limit: int = SEGMENT_BYTES, writer: str = ""
+    ) -> None:
         self._folder = folder
         self._limit = limit
+        self._writer = writer
         self._lock = threading.Lock()
         self._size, self._failed = 0, False
         folder.mkdir(parents=True, exist_ok=True)
-        self._open(segment_id or new_segment_id())
+        self._open(segment_id or new_segment_id(writer))
 
     def append(self, record: LoggedRequest) -> None:
         """Write one line with a single system call; raises OSError when the disk refuses it."""
-        line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+        self._write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+
+    def append_all(self, records: Sequence[LoggedRequest]) -> None:
+        """Write many lines with one system call; an OSError says that not all of them are there."""
+        self._write(b"".join(orjson.dumps(r, option=orjson.OPT_APPEND_NEWLINE) for r in records))
+
+    def _write(self, lines: bytes) -> None:
         with self._lock:
-            if self._failed or (self._size and self._size + len(line) > self._limit):
+            if self._failed or (self._size and self._size + len(lines) > self._limit):
                 self._roll()
             # A line that may be torn must stay the last of its segment, where readers ignore it.
             # Only a segment without any line can be tried again, so a full disk makes no crowd.
             self._failed = self._size > 0
-            written = os.write(self._handle, line)
+            written = os.write(self._handle, lines)
             self._size += written
-            self._failed = written != len(line)
+            self._failed = written != len(lines)
             if self._failed:
-                raise OSError(f"{self.path}: only {written} of {len(line)} bytes were written")
+                raise OSError(f"{self.path}: only {written} of {len(lines)} bytes were written")
 
     def close(self) -> None:
         """Close the segment; nothing may be appended afterwards."""
@@ -110,7 +130,7 @@ class SegmentWriter:
     def _roll(self) -> None:
         """Start the next segment; where it cannot be opened, this one stays."""
         before = self._handle
-        self._open(new_segment_id())
+        self._open(new_segment_id(self._writer))
         os.close(before)
 
 

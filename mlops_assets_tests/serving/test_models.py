@@ -5,20 +5,17 @@ import shutil
 import threading
 import time
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn
-from mlops_assets.stores.bundles import Columns, write_manifest
-from mlops_assets_tests.serving.conftest import Built, asked, bundle, publish, state
+from mlops_assets.stores.bundles import write_manifest
+from mlops_assets_tests.serving.conftest import CONTRACT, Built, asked, bundle, publish, state
 from serving import models
-from serving.loading import LoadedModel, load
 from serving.models import ModelSet, ModelState, versions_of
-from serving.pointer import Bundle
 
 
 @pytest.fixture
@@ -206,31 +203,15 @@ def test_a_version_with_other_inputs_stands_beside_nobody(
     ],
 )
 def test_inputs_fit_where_all_that_the_champion_takes_can_be_scored(
-    bundles: dict[str, Built],
-    champions: tuple[ColumnType, bool],
-    others_: tuple[ColumnType, bool],
-    fits: bool,
+    champions: tuple[ColumnType, bool], others_: tuple[ColumnType, bool], fits: bool
 ):
-    loaded = load(Bundle("1", str(bundles["1"].folder)))
+    def contract(kind: tuple[ColumnType, bool], *more: ContractColumn) -> Contract:
+        return replace(CONTRACT, columns=(ContractColumn("x", *kind), *more))
 
-    def model(kind: tuple[ColumnType, bool], *more: ContractColumn) -> LoadedModel:
-        columns = (ContractColumn("x", *kind), *more)
-        return replace(loaded, scorer=Named(replace(loaded.contract, columns=columns)))
-
-    assert models._fits(model(others_), model(champions)) is fits
+    assert models.fits(contract(others_), contract(champions)) is fits
     more = ContractColumn("y", "number", nullable=True)
-    assert models._fits(model(others_), model(champions, more)) is fits
-    assert not models._fits(model(others_, more), model(champions))
-
-
-@dataclass
-class Named:
-    """A scorer of which only the contract is asked."""
-
-    contract: Contract
-
-    def score(self, columns: Columns) -> np.ndarray:
-        raise AssertionError
+    assert models.fits(contract(others_), contract(champions, more)) is fits
+    assert not models.fits(contract(others_, more), contract(champions))
 
 
 def test_a_version_that_stays_is_not_loaded_again(pointer: Path, bundles: dict[str, Built]):

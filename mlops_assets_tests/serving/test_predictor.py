@@ -225,41 +225,6 @@ def test_where_a_challenger_fails_the_champion_answers_as_the_fallback(
     assert served.counts("2")["fallbacks"] == 1
 
 
-@pytest.mark.parametrize("rows", [1, 3])
-def test_a_shadow_scores_every_row_and_is_not_in_the_answer(
-    served: Served, bundles: dict[str, Built], rows: int
-):
-    served.publish("2", bundles["2"].folder)
-    expected = served.ask(*records(rows, seed=8))[1]
-    served.publish("1", bundles["1"].folder, shadow=bundle("2", bundles["2"].folder))
-    body = served.ask(*records(rows, seed=8))[1]
-    assert body["version"] == "1"
-    assert "variant" not in body
-    served.service.close()
-    first, second, shadow = served.logged()
-    assert [one.variant for one in (first, second, shadow)] == ["champion", "champion", "shadow"]
-    assert (shadow.version, shadow.ids, shadow.features) == ("2", second.ids, second.features)
-    assert shadow.outputs == [list(one["probability"].values()) for one in expected["predictions"]]
-    assert served.counts("2")["shadow_rows"] == rows
-    served.service = PredictionService(served.models, served.home / "log")
-
-
-@pytest.mark.parametrize(("bad", "counted"), [("raises", "exceptions"), ("nan", "invalid_outputs")])
-def test_a_shadow_that_fails_is_counted_and_nobody_notices(
-    served: Served,
-    bundles: dict[str, Built],
-    bad_bundles: dict[str, Path],
-    bad: str,
-    counted: str,
-):
-    served.publish("1", bundles["1"].folder, shadow=bundle("2", bad_bundles[bad]))
-    assert served.ask(row(-5.0))[1]["version"] == "1"
-    served.service.close()
-    assert served.counts("2")[counted] == 1
-    assert [one.variant for one in served.logged()] == ["champion"]
-    served.service = PredictionService(served.models, served.home / "log")
-
-
 def with_reference(source: Path, folder: Path) -> Path:
     """The bundle with a reference profile that has carriers AA and UA."""
     shutil.copytree(source, folder)
