@@ -16,6 +16,9 @@ from mlops_assets.stores.releases import Releases
 from mlops_assets.stores.tracking_store import prepare_tracking_store
 
 MODEL_TAG = "mlops/model"
+# How many of the newest periods a run trains on: a number, or ALL_PERIODS.
+WINDOW_TAG = "mlops/window"
+ALL_PERIODS = "all"
 
 
 class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn, Task
+from mlops_assets.domain.governor import Limits
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.domain.rows import ColumnRule, RowRule, RowsContract
 from mlops_assets.spec_part import Part
@@ -301,6 +302,17 @@ class Retraining(Part):
         description="performance: periods in a row with drift, the newest included, that start "
         "a retrain even though the labels show no harm yet.",
     )
+    enabled: bool = Field(
+        default=True,
+        description="Whether retrains start by themselves; `mlops pause` does the same at once.",
+    )
+    budget_per_month: int | None = Field(
+        default=4,
+        ge=1,
+        description="Most automatic retrains within 30 days of the loop's clock, whatever becomes "
+        "of them; null: any number. 4 never binds a weekly or monthly model with the default "
+        "cooldown, and keeps an hourly or daily one from running away.",
+    )
     every: int = Field(default=8, ge=1, description="schedule: periods between retrains.")
     floor: float = Field(
         default=0.85, description="rule_of_thumb: least mean accuracy of the last 5 periods."
@@ -310,6 +322,11 @@ class Retraining(Part):
         ge=0,
         description="Periods after a release in which proven harm rolls back instead.",
     )
+
+    @property
+    def limits(self) -> Limits:
+        """What the governor allows."""
+        return Limits(self.enabled, self.cooldown, self.budget_per_month)
 
 
 class ModelSpec(Part):

@@ -30,6 +30,9 @@ def add_scenarios(models: Path) -> None:
     add_model(models, "flight_delay", short)
     add_parcels(models, "parcels", gates={"margin": 0.2})
     add_parcels(models, "watched", gates={"margin": 0.2})
+    # Reports that are written by the tests.
+    for name in ("stormy", "governed"):
+        add_parcels(models, name, days=4, retraining={"cooldown": 0, "budget_per_month": None})
     # Data that is changed by the tests.
     add_parcels(models, "spoilt", days=4)
     add_parcels(models, "odd", days=6, validation={"min_rows": 101})

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.assets.options import key, options
-from mlops_assets.resources import Stores
+from mlops_assets.resources import ALL_PERIODS, WINDOW_TAG, Stores
 from mlops_assets.spec import LOWER_IS_BETTER, Model
 
 GATES = {
@@ -35,8 +35,10 @@ def training_set(model: Model) -> dg.AssetsDefinition:
         from mlops_assets.assets.tables import records_table
         from mlops_assets.stores.training_rows import freeze
 
-        window = context.run.tags.get("mlops/window")
-        last = int(window) if window else model.spec.training.window.last
+        window = context.run.tags.get(WINDOW_TAG)
+        last = model.spec.training.window.last
+        if window:
+            last = None if window == ALL_PERIODS else int(window)
         manifest = freeze(model, stores.lake, stores.clock.now(), last)
         split = manifest.split
         counts = {part.period: part.rows for part in manifest.periods}

@@ -6,23 +6,18 @@ from typing import Any
 
 import dagster as dg
 
+from mlops_assets.automation.acting import act_on_decisions, paused_text
 from mlops_assets.automation.jobs import job_name
 from mlops_assets.automation.past_runs import (
     RANGE_END,
     RANGE_START,
     failed_periods,
-    handled,
     in_flight,
     materialized,
 )
-from mlops_assets.domain.dispatch import dispatch
 from mlops_assets.domain.due import Due, Work, due
-from mlops_assets.domain.retraining import Decision
 from mlops_assets.resources import MODEL_TAG, Stores
 from mlops_assets.spec import Model
-
-REPORTS = ("drift_report", "performance_report", "retrain_decision")
-EVENTS_PER_TICK = 100
 
 
 def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDefinition:
@@ -118,8 +113,11 @@ def retrain(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDef
                     f"{model.name} has a challenger but no champion: it failed its gates or "
                     f"waits for a person (`mlops status`, `mlops approve {model.name}`)"
                 )
+            paused = paused_text(model, stores)
+            if paused:
+                return dg.SkipReason(f"the first training of {model.name} waits: {paused}")
             return _first_training(context, model, stores, running)
-        return _act_on_decisions(context, model, stores, champion.version, running)
+        return act_on_decisions(context, model, stores, champion.version, running)
 
     return sensor
 
@@ -160,108 +158,6 @@ def _source_has(model: Model, stores: Stores, period: str) -> bool:
         until=stores.clock.now(),
     )
     return newest is not None and model.calendar.bounds(period).start <= newest
-
-
-def _act_on_decisions(
-    context: dg.SensorEvaluationContext,
-    model: Model,
-    stores: Stores,
-    champion: str,
-    running: str | None,
-) -> Any:
-    from mlops_assets.stores.monitoring import decisions
-
-    cursor = int(context.cursor or 0)
-    events = _events(context, model, cursor)
-    if not events:
-        return dg.SkipReason(f"no new report on {model.name}")
-    known = decisions(stores.lake, model.name)
-    newest = known[-1].period if known else ""
-    notes = []
-    for storage_id, materialization in events:
-        asset = materialization.asset_key.path[-1]
-        if asset != "retrain_decision":
-            notes.append(f"{asset} {materialization.partition}: {_text(materialization, 'reason')}")
-            cursor = storage_id
-            continue
-        decision = _decision(model, materialization)
-        outcome = dispatch(
-            decision,
-            champion=champion,
-            newest_decided_period=newest,
-            in_flight=running,
-            handled=handled(context.instance, decision.id),
-            canary=_canary(model, stores) if decision.action == "retrain" else "",
-        )
-        if outcome.action == "wait":
-            # The cursor stays before this event, so the next tick judges it again.
-            context.update_cursor(str(cursor))
-            return dg.SkipReason(outcome.reason)
-        cursor = storage_id
-        notes.append(f"{outcome.reason} ({'; '.join(decision.reasons)})")
-        if outcome.action == "start":
-            context.update_cursor(str(cursor))
-            return _run_of(model, decision)
-    context.update_cursor(str(cursor))
-    return dg.SkipReason(notes[-1])
-
-
-def _canary(model: Model, stores: Stores) -> str:
-    """The canary that is under way, in words."""
-    from mlops_assets.stores.canaries import Canaries
-
-    if model.spec.serving.canary == "off":
-        return ""
-    running = Canaries(stores.registry).running(model.name)
-    return running.text if running else ""
-
-
-def _run_of(model: Model, decision: Decision) -> dg.RunRequest:
-    return dg.RunRequest(
-        run_key=decision.id,
-        job_name=job_name(model, "train" if decision.action == "retrain" else "rollback"),
-        tags={
-            MODEL_TAG: model.name,
-            "mlops/decision": decision.id,
-            "mlops/version": decision.version,
-            "mlops/reason": "; ".join(decision.reasons)[:1000],
-            "mlops/actor": "sensor",
-            **({"mlops/window": str(decision.window)} if decision.window else {}),
-        },
-    )
-
-
-def _decision(model: Model, materialization: Any) -> Decision:
-    window = model.spec.training.window.last
-    return Decision(
-        id=_text(materialization, "decision"),
-        model=model.name,
-        period=str(materialization.partition),
-        version=_text(materialization, "version"),
-        action=_text(materialization, "action"),  # type: ignore[arg-type]
-        window=window,
-        reasons=(_text(materialization, "reasons"),),
-    )
-
-
-def _events(context: Any, model: Model, after: int) -> list[tuple[int, Any]]:
-    """New materialisations of the three reports, in the order in which they happened."""
-    found = []
-    for asset in REPORTS:
-        records = context.instance.fetch_materializations(
-            dg.AssetRecordsFilter(
-                asset_key=dg.AssetKey([model.name, asset]), after_storage_id=after
-            ),
-            limit=EVENTS_PER_TICK,
-            ascending=True,
-        ).records
-        found += [(record.storage_id, record.asset_materialization) for record in records]
-    return sorted(found, key=lambda event: event[0])
-
-
-def _text(materialization: Any, name: str) -> str:
-    value = materialization.metadata.get(name)
-    return "" if value is None else str(value.value)
 
 
 def _serving_since(model: Model, stores: Stores) -> datetime | None:

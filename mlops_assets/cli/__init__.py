@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mlops_assets.cli.release:unquarantine",
         "Let a quarantined version serve again.",
     ),
+    "pause": ("mlops_assets.cli.pause:pause", "Stop retraining a model by itself."),
+    "resume": ("mlops_assets.cli.pause:resume", "Let a paused model retrain again."),
     "split": ("mlops_assets.cli.split:split", "Share a model's traffic between its versions."),
     "shadow": ("mlops_assets.cli.split:shadow", "Let a version score a copy of the traffic."),
     "predict": (

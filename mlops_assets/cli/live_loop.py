@@ -15,6 +15,7 @@ from mlops_assets.domain.errors import ServiceError
 from mlops_assets.resources import Stores
 from mlops_assets.settings import Settings
 from mlops_assets.spec import Model
+from mlops_assets.stores import verdicts
 from mlops_assets.stores.monitoring import kept
 from mlops_assets.stores.tokens import client_token
 
@@ -132,6 +133,9 @@ class LiveLoop:
         champion = self._stores.releases.history(self._model.name)[-1].to_version
         if decision["version"] != champion:
             # It is about a version that has been replaced meanwhile: the sensor drops it.
+            return True
+        verdict = verdicts.of(self._stores.lake, self._model.name).get(period)
+        if verdict and verdict.decision == decision["id"] and verdict.held:
             return True
         return self.acted_on(decision["id"])
 

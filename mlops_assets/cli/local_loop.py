@@ -98,6 +98,8 @@ class LocalLoop:
         ) as context:
             outcome = sensor.evaluate_tick(context)
         self._cursors[full] = outcome.cursor
+        for event in outcome.asset_events or ():
+            self._instance.report_runless_asset_event(event)
         started = False
         for request in outcome.run_requests or ():
             started |= self._run(full, request)

@@ -9,9 +9,11 @@ from mlops_assets.cli.running import read_running
 from mlops_assets.domain.errors import ReleaseError
 from mlops_assets.domain.plan import ServingPlan
 from mlops_assets.settings import Settings
+from mlops_assets.stores import verdicts
 from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.monitoring import kept
+from mlops_assets.stores.pauses import Pauses
 from mlops_assets.stores.registry import (
     CHALLENGER,
     CHAMPION,
@@ -54,7 +56,9 @@ class ModelGlance:
 
     `can_be_released` says whether `mlops approve` would make the challenger the champion;
     `traffic` who answers and who watches, None where nobody does.
-    `drift`, `performance` and `decision` are the newest kept ones with their `period`.
+    `drift`, `performance` and `decision` are the newest kept ones with their `period`; `governor`
+    is what was said of that decision, where it asked for a run. `paused` says who paused
+    retraining, when and why; empty where nobody did.
     """
 
     model: str
@@ -68,6 +72,8 @@ class ModelGlance:
     drift: dict[str, Any] | None
     performance: dict[str, Any] | None
     decision: dict[str, Any] | None
+    governor: dict[str, Any] | None
+    paused: str
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,8 @@ def _versions_of(
 def _model(settings: Settings, name: str, versions: _Versions) -> ModelGlance:
     lake = Lake(settings.lake_root)
     periods = lake.periods(name, "raw_data")
+    decision = _newest(lake, name, "decisions", DECISION)
+    pause = Pauses(lake).current(name)
     return ModelGlance(
         model=name,
         champion=versions.champion,
@@ -168,8 +176,17 @@ def _model(settings: Settings, name: str, versions: _Versions) -> ModelGlance:
         newest_period=periods[-1] if periods else None,
         drift=_newest(lake, name, "drift_reports", DRIFT),
         performance=_newest(lake, name, "performance_reports", PERFORMANCE),
-        decision=_newest(lake, name, "decisions", DECISION),
+        decision=decision,
+        governor=_governor(lake, name, decision),
+        paused=pause.text if pause else "",
     )
+
+
+def _governor(lake: Lake, name: str, decision: dict[str, Any] | None) -> dict[str, Any] | None:
+    verdict = verdicts.of(lake, name).get(decision["period"]) if decision else None
+    if decision is None or verdict is None or verdict.decision != decision["id"]:
+        return None
+    return asdict(verdict)
 
 
 def _newest(lake: Lake, model: str, table: str, fields: tuple[str, ...]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from mlops_assets.domain.timeline import PeriodRow
 from mlops_assets.resources import Stores
 from mlops_assets.settings import Settings
 from mlops_assets.spec import Model
-from mlops_assets.stores import monitoring
+from mlops_assets.stores import monitoring, verdicts
 from mlops_assets.stores.bundles import load_scorer
 from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.traffic import requests
@@ -76,9 +76,7 @@ def _row(
 ) -> PeriodRow:
     action, reason = decision["action"], "; ".join(decision["reasons"])
     if action in ("retrain", "rollback") and not acted:
-        # Its version was replaced while the period was served: the sensor drops the decision.
-        serving = _champion(stores, model)
-        action, reason = "nothing", f"{reason}; not acted on: version {serving} serves by now"
+        action, reason = "nothing", f"{reason}; not acted on: {_why_not(stores, model, period)}"
     drift = monitoring.kept(stores.lake, model.name, "drift_reports")[period]
     version = max(sent.versions, key=lambda name: (sent.versions[name], int(name)), default="")
     loss_live, loss_first = losses(stores, model, period)
@@ -95,6 +93,15 @@ def _row(
         swap_seconds=swap,
         served=sent.served,
     )
+
+
+def _why_not(stores: Stores, model: Model, period: str) -> str:
+    """What kept a period's decision from its run."""
+    verdict = verdicts.of(stores.lake, model.name).get(period)
+    if verdict and verdict.held:
+        return verdict.reason.partition(": ")[2]
+    # Its version was replaced while the period was served: the sensor drops the decision.
+    return f"version {_champion(stores, model)} serves by now"
 
 
 def losses(stores: Stores, model: Model, period: str) -> tuple[float | None, float | None]:

@@ -100,6 +100,7 @@ def _show_model(console: "Console", model: "ModelGlance") -> None:
         "drift": _drift(model.drift),
         "performance": _performance(model.performance),
         "decision": _decision(model.decision),
+        **_governor(model),
     }
     console.print()
     _show_table(console, model.model, rows)
@@ -141,6 +142,19 @@ def _decision(decision: dict[str, Any] | None) -> str:
     if decision is None:
         return "none"
     return f"{decision['period']}: {decision['action']}, {'; '.join(decision['reasons'])}"
+
+
+def _governor(model: "ModelGlance") -> dict[str, str]:
+    """What became of the decision, where that is more than its being read, and who paused it."""
+    rows = {}
+    if model.governor and model.governor["started"]:
+        rows["acted on"] = "a run was started"
+    elif model.governor:
+        verb = "dropped" if model.governor["final"] else "waits"
+        rows["not acted on"] = f"{verb}: {model.governor['reason'].partition(': ')[2]}"
+    if model.paused:
+        rows["retraining"] = f"{model.paused}; `mlops resume {model.model}` ends it"
+    return rows
 
 
 def _traffic(model: "ModelGlance") -> dict[str, str]:

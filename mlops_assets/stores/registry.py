@@ -149,21 +149,14 @@ class Registry:
             raise ReleaseError(
                 f"{model} has no version {version!r}; `mlops status` lists what there is."
             ) from error
-        names = tuple(sorted(a for a, v in self.aliases(model).items() if v == version))
-        return Version(
-            model=model,
-            version=str(found.version),
-            run_id=str(found.run_id or ""),
-            created_at=found.creation_timestamp / 1000,
-            tags=dict(found.tags),
-            aliases=names,
-        )
+        return _version(found, self.aliases(model))
 
     def versions(self, model: str) -> list[Version]:
         """All versions of a model, newest first."""
         found = self.client.search_model_versions(f"name = '{model}'")
-        numbers = sorted((int(version.version) for version in found), reverse=True)
-        return [self.version(model, str(number)) for number in numbers]
+        aliases = self.aliases(model)
+        ordered = sorted(found, key=lambda version: int(version.version), reverse=True)
+        return [_version(version, aliases) for version in ordered]
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point an alias to a version; for `champion` use stores.releases."""
@@ -265,6 +258,18 @@ class Registry:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
+
+
+def _version(found: Any, aliases: Mapping[str, str]) -> Version:
+    version = str(found.version)
+    return Version(
+        model=str(found.name),
+        version=version,
+        run_id=str(found.run_id or ""),
+        created_at=found.creation_timestamp / 1000,
+        tags=dict(found.tags),
+        aliases=tuple(sorted(alias for alias, named in aliases.items() if named == version)),
+    )
 
 
 def as_tag(value: object) -> str:
