@@ -9,9 +9,9 @@ import hashlib
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn, Task
 from mlops_assets.domain.governor import Limits
@@ -19,6 +19,7 @@ from mlops_assets.domain.periods import Calendar
 from mlops_assets.domain.rows import ColumnRule, RowRule, RowsContract
 from mlops_assets.spec_part import Part
 from mlops_assets.spec_serving import Serving
+from mlops_assets.spec_source import CsvSource, Source
 
 Scalar = bool | int | float | str
 LossMetric = Literal["log_loss", "brier", "mae", "rmse"]
@@ -33,35 +34,6 @@ TASK_METRICS: dict[Task, frozenset[str]] = {
     "regression": frozenset(("mae", "rmse", "r2")),
 }
 PERIODS_PER_MONTH = {"hourly": 730, "daily": 30, "weekly": 4, "monthly": 1}
-
-
-class ParquetSource(Part):
-    """Rows from one Parquet file or a folder of them."""
-
-    kind: Literal["parquet"]
-    path: str = Field(description="File or folder, relative to the defs.yaml's folder.")
-
-
-class CsvSource(Part):
-    """Rows from one CSV file with a header."""
-
-    kind: Literal["csv"]
-    path: str = Field(description="File, relative to the defs.yaml's folder.")
-
-
-class SqlSource(Part):
-    """Rows from any database that SQLAlchemy reaches, one period at a time."""
-
-    kind: Literal["sql"]
-    url: str = Field(default="", description="SQLAlchemy URL without a password; or use url_env.")
-    url_env: str = Field(
-        default="",
-        description="Environment variable that holds the SQLAlchemy URL, password included.",
-    )
-    table: str = Field(description="Table or view, optionally as schema.table.")
-
-
-Source = Annotated[ParquetSource | CsvSource | SqlSource, Field(discriminator="kind")]
 
 
 class Label(Part):
@@ -354,6 +326,17 @@ class ModelSpec(Part):
     monitoring: Monitoring = Field(default=Monitoring(), description="How it is watched.")
     retraining: Retraining = Field(default=Retraining(), description="When the loop acts.")
     serving: Serving = Field(default=Serving(), description="How it is served and guarded.")
+
+    @model_validator(mode="after")
+    def _read_names_as_text(self) -> Self:
+        """A CSV file doesn't tell the name 007 from the number 7, but the contract does."""
+        if isinstance(self.source, CsvSource):
+            names = [name for name, column in self.columns.items() if column.type == "category"]
+            if self.entity != self.event_time:
+                names.append(self.entity)
+            types = {**dict.fromkeys(names, "text"), **self.source.types}
+            object.__setattr__(self, "source", self.source.model_copy(update={"types": types}))
+        return self
 
     @property
     def primary_metric(self) -> Metric:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mlops_assets.domain.estimators import missing_package
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.spec import LOWER_IS_BETTER, TASK_METRICS, ModelSpec
+from mlops_assets.spec_source import mistakes
 
 LAKE_COLUMNS = ("period", "reasons")
 LABEL_COLUMNS = ("label", "label_known_at")
@@ -46,9 +47,14 @@ def problems(spec: ModelSpec, source_columns: Sequence[str] | None = None) -> tu
 
     `source_columns` are the columns that the source has, where that is known.
     """
-    rules = (_names, _roles, _label, _columns, _derived, _training, _gates, _period)
+    rules = (_source, _names, _roles, _label, _columns, _derived, _training, _gates, _period)
     unknown = () if source_columns is None else _unknown(spec, source_columns)
     return (*unknown, *(problem for rule in rules for problem in rule(spec)))
+
+
+def _source(spec: ModelSpec) -> Iterator[Problem]:
+    for field, message in mistakes(spec.source):
+        yield Problem(("source", field), message)
 
 
 def _unknown(spec: ModelSpec, found: Sequence[str]) -> Iterator[Problem]:

@@ -6,11 +6,14 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.assets.options import key, materialized, options
-from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.errors import DataError, SourceAwayError, SourceError
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 
-RETRIES = dg.RetryPolicy(max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL)
+# For what may pass: a source that is away, another process at the lake. Not for wrong data.
+RETRIES = dg.RetryPolicy(
+    max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
 # The share of a period that may lie between its newest row and its end.
 STALE_SHARE = 0.25
 
@@ -48,19 +51,21 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
         notes: dict[str, list[str]] = {"volume": [], "freshness": [], "schema_change": []}
         for period in context.partition_keys:
             bounds = model.calendar.bounds(period)
-            rows = sources.read(
-                spec.source,
-                model.folder,
-                columns=spec.source_columns,
-                event_time=spec.event_time,
-                start=bounds.start,
-                end=bounds.end,
-            )
-            changes = _changes(lake.schema(model.name, "raw_data"), rows)
             try:
+                rows = sources.read(
+                    spec.source,
+                    model.folder,
+                    columns=spec.source_columns,
+                    event_time=spec.event_time,
+                    start=bounds.start,
+                    end=bounds.end,
+                )
+                changes = _changes(lake.schema(model.name, "raw_data"), rows)
                 written = lake.write_period(model.name, "raw_data", period, rows)
-            except DataError as error:
-                # A wrong type stays wrong however often it is read again.
+            except SourceAwayError:
+                raise
+            except (DataError, SourceError) as error:
+                # What is wrong stays wrong however often it is read again.
                 raise dg.Failure(str(error), allow_retries=False) from error
             newest = max(rows[spec.event_time].to_pylist(), default=None)
             versions[period] = written.content_hash

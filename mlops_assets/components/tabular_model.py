@@ -79,11 +79,11 @@ class TabularModel(dg.Component):
 
 
 def _source_columns(spec: ModelSpec, folder: Path) -> tuple[str, ...] | None:
-    """The columns of a source that is a file at hand; a database is asked when it is read."""
-    if spec.source.kind == "sql":
-        return None
-    from mlops_assets.stores.sources import column_names
+    """The columns of a source that is a file at hand; all others are asked when they are read."""
+    from mlops_assets.stores.sources import column_names, is_at_hand
 
+    if not is_at_hand(spec.source):
+        return None
     try:
         return column_names(spec.source, folder)
     except SourceError:

@@ -13,6 +13,10 @@ class SourceError(MlopsError):
     """A source is away, or is not what the spec says it is."""
 
 
+class SourceAwayError(SourceError):
+    """A source does not answer, or not in time; asking again later may help."""
+
+
 class DataError(MlopsError):
     """Rows cannot be used for what was asked of them."""
 

@@ -1,0 +1,87 @@
+"""Where rows come from, one stretch of time at a time: one module per kind of source.
+
+Every kind gives the same rows for the same data: times in UTC, no dictionaries, in a fixed order.
+Only the rows of the stretch are fetched, as far as the kind allows: a database, DuckDB, Delta and
+Parquet's row groups are filtered at their end; a CSV file has to be read through.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from mlops_assets.spec_source import (
+    CsvSource,
+    DeltaSource,
+    DuckdbSource,
+    ParquetSource,
+    Source,
+    SqlSource,
+)
+from mlops_assets.stores.sources.places import is_remote
+from mlops_assets.stores.sources.reader import Reader
+from mlops_assets.stores.sources.times import in_utc
+
+
+def column_names(source: Source, folder: Path) -> tuple[str, ...]:
+    """The columns that the source has now. Raises SourceError when it is away."""
+    return _reader(source, folder).column_names()
+
+
+def read(
+    source: Source,
+    folder: Path,
+    *,
+    columns: Sequence[str],
+    event_time: str,
+    start: datetime,
+    end: datetime,
+) -> pa.Table:
+    """Rows with `start` <= event time < `end`, in order of event time and then of all columns.
+
+    Times without a zone are taken as UTC and come back with it. Raises SourceAwayError when the
+    source does not answer in time, SourceError when it is not what the spec says or changes its
+    columns within the stretch.
+    """
+    names = tuple(dict.fromkeys((event_time, *columns)))
+    rows = in_utc(_reader(source, folder).read(names, event_time, start, end), event_time)
+    return rows.sort_by([(name, "ascending") for name in names]).select(list(columns))
+
+
+def newest(source: Source, folder: Path, *, event_time: str, until: datetime) -> datetime | None:
+    """Event time of the newest row before `until`, in UTC; None if there is none."""
+    return _reader(source, folder).newest(event_time, until)
+
+
+def is_at_hand(source: Source) -> bool:
+    """Whether the source is files of this machine, which can be asked without waiting."""
+    if isinstance(source, ParquetSource | CsvSource | DeltaSource):
+        return not is_remote(source.path)
+    return False
+
+
+def _reader(source: Source, folder: Path) -> Reader:
+    if isinstance(source, ParquetSource):
+        from mlops_assets.stores.sources.parquet import ParquetFiles
+
+        return ParquetFiles(source, folder)
+    if isinstance(source, CsvSource):
+        from mlops_assets.stores.sources.csv_files import CsvFiles
+
+        return CsvFiles(source, folder)
+    if isinstance(source, SqlSource):
+        from mlops_assets.stores.sources.sql import SqlTable
+
+        return SqlTable(source)
+    if isinstance(source, DuckdbSource):
+        from mlops_assets.stores.sources.duckdb_query import DuckdbQuery
+
+        return DuckdbQuery(source, folder)
+    if isinstance(source, DeltaSource):
+        from mlops_assets.stores.sources.delta import DeltaSourceTable
+
+        return DeltaSourceTable(source, folder)
+    from mlops_assets.stores.sources.python_rows import PythonRows
+
+    return PythonRows(source, folder)

@@ -1,0 +1,97 @@
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from mlops_assets.spec import ModelSpec
+from mlops_assets.spec_rules import problems
+from mlops_assets.spec_source import Source, mistakes
+
+GOOD: list[dict[str, Any]] = [
+    {"kind": "parquet", "path": "../rows"},
+    {"kind": "parquet", "path": "s3://shop/2024/*.parquet"},
+    {"kind": "csv", "path": "rows.csv", "types": {"zip": "text"}, "timeout": "PT5S"},
+    {"kind": "sql", "url": "sqlite:///shop.db", "table": "orders"},
+    {"kind": "sql", "url": "postgresql://me@host/shop", "table": "orders"},
+    {"kind": "sql", "url_env": "SHOP_URL", "table": "orders"},
+    {"kind": "duckdb", "query": "SELECT * FROM 's3://shop/a@b.parquet'"},
+    {"kind": "delta", "path": "s3://shop/table"},
+    {"kind": "python"},
+]
+BAD: list[tuple[dict[str, Any], str, str]] = [
+    ({"kind": "sql", "table": "t"}, "url", "either url or url_env"),
+    ({"kind": "sql", "url": "sqlite://", "url_env": "X", "table": "t"}, "url", "either"),
+    ({"kind": "sql", "url": "postgresql://me:s3cret@h/d", "table": "t"}, "url", "url_env"),
+    ({"kind": "sql", "url": "postgresql://h/d?password=s3cret", "table": "t"}, "url", "password"),
+    ({"kind": "parquet", "path": "s3://me:s3cret@shop/x"}, "path", "AWS_SECRET_ACCESS_KEY"),
+    ({"kind": "csv", "path": "s3://shop/x?secret_key=s3cret"}, "path", "AWS_SECRET_ACCESS_KEY"),
+    ({"kind": "csv", "path": "https://host/rows.csv"}, "path", "https:// cannot be read"),
+    ({"kind": "delta", "path": " "}, "path", "is empty"),
+    (
+        {"kind": "duckdb", "query": "SELECT * FROM postgres_scan('postgresql://me:s3cret@h/d')"},
+        "query",
+        "environment",
+    ),
+]
+
+
+def source(content: dict[str, Any]) -> Source:
+    adapter: TypeAdapter[Source] = TypeAdapter(Source)
+    return adapter.validate_python(content)
+
+
+@pytest.mark.parametrize("content", GOOD, ids=lambda content: content["kind"])
+def test_a_good_source_has_no_mistake(content: dict[str, Any]):
+    assert list(mistakes(source(content))) == []
+
+
+@pytest.mark.parametrize(("content", "field", "words"), BAD)
+def test_a_mistake_names_its_field_and_keeps_secrets(
+    content: dict[str, Any], field: str, words: str
+):
+    (found,) = mistakes(source(content))
+    assert found[0] == field
+    assert words in found[1]
+    assert "s3cret" not in found[1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"kind": "csv", "path": "x", "delimiter": "||"},
+        {"kind": "csv", "path": "x", "types": {"zip": "varchar"}},
+        {"kind": "parquet", "path": "x", "timeout": 0},
+        {"kind": "python", "function": "os.system"},
+        {"kind": "excel", "path": "x"},
+    ],
+)
+def test_what_no_source_may_say_is_refused(content: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        source(content)
+
+
+def spec(content: dict[str, Any], **changes: Any) -> ModelSpec:
+    return ModelSpec.model_validate(
+        {
+            "task": "binary",
+            "source": content,
+            "entity": "id",
+            "event_time": "at",
+            "label": {"column": "late"},
+            "period": {"start": "2024-01-01"},
+            "columns": {"a": "number", "zip": "category", "code": "category"},
+            **changes,
+        }
+    )
+
+
+def test_the_rules_of_a_spec_hold_for_its_source():
+    (found,) = problems(spec({"kind": "parquet", "path": "gs://shop/x"}))
+    assert found.place == ("source", "path")
+
+
+def test_names_in_a_csv_file_are_text_unless_stated():
+    content = {"kind": "csv", "path": "x", "types": {"code": "integer"}}
+    assert spec(content).source.types == {"id": "text", "zip": "text", "code": "integer"}  # type: ignore[union-attr]
+    moments = spec(content, entity="at")
+    assert "at" not in moments.source.types  # type: ignore[union-attr]
