@@ -54,8 +54,7 @@ class Sourced:
 
 @pytest.fixture
 def sourced(loop: Loop, tmp_path: Path, request: pytest.FixtureRequest) -> Sourced:
-    name = f"sourced_{abs(hash(request.node.name)) % 10**8}"
-    return Sourced(loop, tmp_path, name, kind="python")
+    return Sourced(loop, tmp_path, request.node.name[5:40], kind="python")
 
 
 def test_a_source_that_comes_back_is_asked_again(sourced: Sourced):

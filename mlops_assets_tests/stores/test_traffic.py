@@ -35,7 +35,7 @@ def model(tmp_path: Path) -> Model:
 
 def test_a_record_holds_who_when_and_the_inputs_but_never_the_label(model):
     found = records(model, "2026-01-01")
-    assert [record["id"] for record in found] == [1, 2, 3]
+    assert [record["id"] for record in found] == ["1", "2", "3"]
     assert set(found[0]) == {"id", "at", "distance", "kind"}
     assert found[0]["at"] == "2026-01-01T08:00:00+00:00"
     assert found[1]["distance"] is None

@@ -54,9 +54,10 @@ def test_a_period_holds_its_start_and_not_its_end(make: Callable[[Path], Source]
 
 
 # A frame without rows doesn't know what its objects would have been.
-@pytest.mark.parametrize(
-    "make", [make for name, make in MAKERS.items() if name != "python"], ids=str
-)
+TYPED = {name: make for name, make in MAKERS.items() if name != "python"}
+
+
+@pytest.mark.parametrize("make", TYPED.values(), ids=TYPED)
 def test_an_empty_period_has_the_types_of_a_full_one(
     make: Callable[[Path], Source], tmp_path: Path
 ):
