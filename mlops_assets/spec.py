@@ -235,6 +235,15 @@ class Gates(Part):
     )
 
 
+class WatchedSlice(Part):
+    """A part of the rows whose quality is reported alone."""
+
+    column: str = Field(description="Column whose values are the slices.")
+    min_rows: int = Field(
+        default=200, ge=1, description="Slices with fewer labels are named, without metrics."
+    )
+
+
 class Monitoring(Part):
     """How the served model is watched."""
 
@@ -254,6 +263,20 @@ class Monitoring(Part):
         ge=0,
         le=1,
         description="Drift smaller than this (KS or total variation distance) is no drift.",
+    )
+    min_harm: float = Field(
+        default=0.02,
+        ge=0,
+        description="A rise of the loss below this share of the release's loss is no harm.",
+    )
+    slices: tuple[WatchedSlice, ...] = Field(
+        default=(), description="Slices that are reported alone; empty: those of the gates."
+    )
+    restate: int = Field(
+        default=4,
+        ge=0,
+        description="Closed periods, counted from the newest, whose report is restated when their "
+        "labels come late or change.",
     )
 
 

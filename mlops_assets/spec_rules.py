@@ -225,12 +225,13 @@ def _gates(spec: ModelSpec) -> Iterator[Problem]:
             )
         elif name not in LOWER_IS_BETTER and value > 1:
             yield Problem(("gates", "minimum", name), f"{name} never exceeds 1; {value:g} given")
-    for place, part in enumerate(spec.gates.slices):
-        if part.column not in spec.columns:
+    slices = [("gates", place, part.column) for place, part in enumerate(spec.gates.slices)]
+    slices += [("monitoring", n, part.column) for n, part in enumerate(spec.monitoring.slices)]
+    for section, place, column in slices:
+        if column not in spec.columns:
             yield Problem(
-                ("gates", "slices", place, "column"),
-                f"{part.column!r} is not a column of this model; columns are "
-                f"{', '.join(spec.columns)}",
+                (section, "slices", place, "column"),
+                f"{column!r} is not a column of this model; columns are {', '.join(spec.columns)}",
             )
     if spec.gates.max_calibration_error is not None and spec.task == "regression":
         yield Problem(

@@ -91,6 +91,7 @@ def make_challenger(
         evidence = {
             "metrics": found,
             "loss": asdict(LossReference.of(losses)),
+            "label_coverage": training_rows.coverage(model, stores.lake, manifest, split.holdout),
             "split": {name: list(keys) for name, keys in asdict(split).items()},
             "training_set": manifest.id,
             "as_of": manifest.as_of,

@@ -13,6 +13,7 @@ import numpy as np
 from mlops_assets.domain import gates
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import BundleError
+from mlops_assets.domain.estimation import fit_estimator
 from mlops_assets.domain.evaluation import calibration_error, row_losses
 from mlops_assets.domain.features import as_arrays
 from mlops_assets.domain.gates import GateResult, SliceRule
@@ -21,7 +22,7 @@ from mlops_assets.domain.profile import build
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 from mlops_assets.stores import tracking
-from mlops_assets.stores.bundles import load_scorer, write_manifest
+from mlops_assets.stores.bundles import ESTIMATOR, load_scorer, write_manifest
 from mlops_assets.stores.onnx_export import to_onnx
 from mlops_assets.stores.registry import CHAMPION
 from mlops_assets.stores.training_rows import Rows
@@ -68,6 +69,7 @@ def seal_bundle(
         files={
             "contract.json": contract.to_json(),
             "reference.json": profile.to_json(),
+            ESTIMATOR: fit_estimator(model.spec.task, holdout.y, outputs).to_json(),
             EVIDENCE: json.dumps(evidence, sort_keys=True).encode(),
         },
         pipeline=pipeline,

@@ -63,12 +63,14 @@ def ground_truth(model: Model) -> dg.AssetsDefinition:
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         for period in context.partition_keys:
-            written, restated = write_ground_truth(model, stores.lake, period, now)
+            written, changes = write_ground_truth(model, stores.lake, period, now)
             versions[period] = written.content_hash
             metadata[period] = {
                 "dagster/row_count": written.rows,
                 "known_at": now.isoformat(),
-                "restated_labels": restated,
+                "new_labels": changes.came,
+                "restated_labels": changes.changed,
+                "withdrawn_labels": changes.withdrawn,
             }
         yield from materialized(context, versions, metadata)
 

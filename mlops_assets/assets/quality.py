@@ -1,76 +1,176 @@
-"""What performance_report does with a period: join labels, test, draw, keep."""
+"""What performance_report does with a period: join labels, test, keep, restate."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-import dagster as dg
 import numpy as np
 import pandas as pd
 
+from mlops_assets.assets.estimates import EVIDENCE, estimate_of
+from mlops_assets.assets.quality_metadata import metadata
 from mlops_assets.assets.reported import Reported
 from mlops_assets.domain import performance as quality
 from mlops_assets.domain.contract import Contract
-from mlops_assets.domain.evaluation import row_losses
+from mlops_assets.domain.decay import LossSample
+from mlops_assets.domain.evaluation import Interval, row_losses
 from mlops_assets.domain.features import as_arrays, model_frame
-from mlops_assets.domain.performance import LossReference, PerformanceReport
-from mlops_assets.reports import plots
+from mlops_assets.domain.intervals import SliceQuality, metric_intervals, slice_quality
+from mlops_assets.domain.label_maturity import LabelLag, immature
+from mlops_assets.domain.labels import KNOWN_AT
+from mlops_assets.domain.performance import PerformanceReport
+from mlops_assets.domain.restatement import Restatement, label_changes
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
-from mlops_assets.stores import monitoring
+from mlops_assets.stores import monitoring, performance_reports
 from mlops_assets.stores.bundles import load_scorer
+from mlops_assets.stores.lake import Lake
+from mlops_assets.stores.prediction_log import output_columns
 
-EVIDENCE = "evidence.json"
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a version answered in a period, and what is known of it: `joined` has the labels."""
+
+    version: str
+    bundle: Path
+    contract: Contract
+    rows: pd.DataFrame
+    joined: pd.DataFrame
+    y: np.ndarray
+    outputs: np.ndarray
+
+    @property
+    def hours(self) -> np.ndarray:
+        """Hours from event to known label (labelled,)."""
+        waited = self.joined[KNOWN_AT] - self.joined["event_time"]
+        return np.asarray(waited.dt.total_seconds() / 3600, dtype=np.float64)
+
+    def outputs_of(self, rows: pd.DataFrame) -> np.ndarray:
+        """What was answered for these rows (n, k)."""
+        return rows[output_columns(self.contract)].to_numpy(dtype=np.float64)
+
+    @property
+    def missing_outputs(self) -> np.ndarray:
+        """What was answered for the rows without label (m, k)."""
+        known = self.rows["prediction_id"].isin(self.joined["prediction_id"])
+        return self.outputs_of(self.rows[~known])
 
 
 def report_performance(model: Model, stores: Stores, period: str) -> Reported:
     """Judge the version that served a period on the labels known by now."""
-    served = monitoring.predictions_of(model, stores.lake, period)
-    rules = model.spec.monitoring
-    if not len(served):
+    answers = monitoring.predictions_of(model, stores.lake, period)
+    if not len(answers):
         return _nothing_served(model, stores, period)
-    version = monitoring.most_served(served)
-    rows = served[served["version"] == version]
+    served = _served(model, stores, period, answers)
+    reports = performance_reports.history(stores.lake, model.name)
+    report = _judge(model, stores, period, served, reports)
+    expected = estimate_of(served.bundle, served.contract, served.outputs_of(served.rows))
+    lag = LabelLag.of(served.hours)
+    intervals, slices = _intervals(model, served)
+    restatements = performance_reports.restated(
+        reports.get(period),
+        served.version,
+        _restatement(model, stores, period, reports.get(period), report),
+    )
+    more = {
+        **_labels_version(model, stores.lake),
+        "label_lag": asdict(lag),
+        "estimate": asdict(expected) if expected else None,
+        "intervals": {name: asdict(interval) for name, interval in intervals.items()},
+        "slices": [asdict(one) for one in slices],
+    }
+    performance_reports.keep_report(
+        stores.lake, model.name, period, served.version, report, more, restatements
+    )
+    found = performance_reports.history(stores.lake, model.name)
+    shown = metadata(found, period, report, served.hours, lag, intervals, slices, expected)
+    return Reported(report, {"version": served.version, **shown})
+
+
+def _served(model: Model, stores: Stores, period: str, answers: pd.DataFrame) -> Served:
+    version = monitoring.most_served(answers)
+    rows = answers[answers["version"] == version]
     bundle = stores.registry.cached_bundle(model.name, version, stores.bundles)
     contract = Contract.from_json((bundle / "contract.json").read_bytes())
-    released = json.loads((bundle / EVIDENCE).read_bytes())
     y, outputs, joined = monitoring.labelled(model, stores.lake, period, rows, contract)
-    report = quality.performance(
+    return Served(version, bundle, contract, rows, joined, y, outputs)
+
+
+def _judge(
+    model: Model,
+    stores: Stores,
+    period: str,
+    served: Served,
+    reports: Mapping[str, Mapping[str, Any]],
+) -> PerformanceReport:
+    rules = model.spec.monitoring
+    released = json.loads((served.bundle / EVIDENCE).read_bytes())
+    release = LossSample(**released["loss"])
+    matures_at = model.calendar.bounds(period).end + rules.wait
+    return quality.performance(
         model.spec.task,
-        y,
-        outputs,
-        contract.classes,
-        predictions=len(rows),
-        reference=LossReference(**released["loss"]),
+        served.y,
+        served.outputs,
+        served.contract.classes,
+        predictions=len(served.rows),
+        reference=release,
         min_rows=rules.min_rows,
         min_coverage=rules.min_label_coverage,
         false_alarm_rate=rules.false_alarm_rate,
-        previous_losses=_previous_losses(model, stores, version, contract, y, joined),
+        previous_losses=_previous_losses(model, stores, served),
         seed=model.spec.training.seed,
+        min_harm=rules.min_harm,
+        past=performance_reports.samples_before(reports, period, served.version, release),
+        missing_outputs=served.missing_outputs,
+        # Versions of older releases of this software do not tell: every label may come.
+        usual_coverage=released.get("label_coverage") or 1.0,
+        immature=immature(stores.clock.now(), matures_at),
     )
-    _keep_performance(model, stores, period, version, report)
-    history = monitoring.kept(stores.lake, model.name, "performance_reports")
-    figure = plots.loss_history(
-        list(history),
-        [content["loss"] for content in history.values()],
-        report.reference_loss,
-        {},
+
+
+def _intervals(model: Model, served: Served) -> tuple[dict[str, Interval], list[SliceQuality]]:
+    if not len(served.y):
+        return {}, []
+    spec = model.spec
+    least = {one.column: one.min_rows for one in spec.monitoring.slices or spec.gates.slices}
+    values = {column: served.joined[column].to_numpy() for column in least}
+    task, classes, seed = spec.task, served.contract.classes, spec.training.seed
+    y, outputs = served.y, served.outputs
+    return (
+        metric_intervals(task, y, outputs, classes, confidence=CONFIDENCE, seed=seed),
+        slice_quality(task, y, outputs, classes, values, least, confidence=CONFIDENCE, seed=seed),
     )
-    picture = plots.markdown_image(plots.png(figure), "loss per period")
-    return Reported(
-        report,
-        {
-            "version": version,
-            "predictions": report.predictions,
-            "labelled": report.labelled,
-            "label_coverage": report.coverage,
-            "judged": report.judged,
-            "loss": report.loss if report.loss is not None else "none",
-            "reference_loss": report.reference_loss,
-            "reason": report.reason,
-            **report.metrics,
-            "loss_history": dg.MetadataValue.md(picture),
-        },
+
+
+def _labels_version(model: Model, lake: Lake) -> dict[str, int]:
+    """Which version of the labels the report was made of, so that a later one can compare."""
+    return {"labels_version": lake.version(model.name, monitoring.GROUND_TRUTH)}
+
+
+def _restatement(
+    model: Model,
+    stores: Stores,
+    period: str,
+    before: Mapping[str, Any] | None,
+    report: PerformanceReport,
+) -> Restatement | None:
+    """What this report restates of an earlier one on the same period; None if no label differs."""
+    if before is None or "labels_version" not in before:
+        return None
+    at = stores.clock.now().isoformat()
+    labels_then = monitoring.ground_truth_as_of(
+        model, stores.lake, period, before["labels_version"]
     )
+    if labels_then is None:
+        same = (before["labelled"], before["loss"]) == (report.labelled, report.loss)
+        return None if same else Restatement.of(at, None, before, report)
+    changes = label_changes(labels_then, monitoring.ground_truth_of(model, stores.lake, period))
+    return Restatement.of(at, changes, before, report) if changes else None
 
 
 def _nothing_served(model: Model, stores: Stores, period: str) -> Reported:
@@ -88,37 +188,19 @@ def _nothing_served(model: Model, stores: Stores, period: str) -> Reported:
         worse_than_previous=None,
         reason="nothing was served in this period",
     )
-    _keep_performance(model, stores, period, "", report)
+    performance_reports.keep_report(stores.lake, model.name, period, "", report, {}, ())
     return Reported(report, {"predictions": 0, "reason": report.reason})
 
 
-def _keep_performance(
-    model: Model, stores: Stores, period: str, version: str, report: PerformanceReport
-) -> None:
-    content = {
-        **asdict(report),
-        "version": version,
-        "previous_is_better": report.previous_is_better,
-    }
-    monitoring.keep(stores.lake, model.name, "performance_reports", period, content)
-
-
-def _previous_losses(
-    model: Model,
-    stores: Stores,
-    version: str,
-    contract: Contract,
-    y: np.ndarray,
-    joined: pd.DataFrame,
-) -> np.ndarray | None:
+def _previous_losses(model: Model, stores: Stores, served: Served) -> np.ndarray | None:
     """Row losses of the version before, on the same rows; None where there was none."""
-    before = [r for r in stores.releases.history(model.name) if r.to_version == version]
-    previous = before[-1].from_version if before else ""
-    if not previous or not len(y):
+    before = [r for r in stores.releases.history(model.name) if r.to_version == served.version]
+    previous, contract = before[-1].from_version if before else "", served.contract
+    if not previous or not len(served.y):
         return None
     bundle = stores.registry.cached_bundle(model.name, previous, stores.bundles)
     scorer = load_scorer(bundle)
     if scorer.contract.columns != contract.columns or scorer.contract.classes != contract.classes:
         return None
-    outputs = scorer.score(as_arrays(model_frame(joined, contract.columns)))
-    return row_losses(model.spec.task, y, outputs)
+    outputs = scorer.score(as_arrays(model_frame(served.joined, contract.columns)))
+    return row_losses(model.spec.task, served.y, outputs)

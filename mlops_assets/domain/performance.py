@@ -1,29 +1,31 @@
 """Whether a version does harm: its loss on matured labels against the loss it was released with.
 
 The one-sided two-sample z-test of the mean loss finds harmful shifts and stays quiet on harmless
-ones, which tests of the inputs cannot tell apart, and sees slow decay that a comparison with the
-previous period misses.
+ones, which tests of the inputs cannot tell apart. A CUSUM over the periods before (see `decay`)
+finds slow decay that no single period proves. Both share one false-alarm rate, and neither flags a
+rise too small to matter, however sure many rows make it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlops_assets.domain.contract import Task
+from mlops_assets.domain.decay import LossSample, decay, deviation
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evaluation import Floats, Interval, metrics, paired_interval, row_losses
+from mlops_assets.domain.label_maturity import best_case_losses, loss_at_best, share_outstanding
+
+# Of the false-alarm rate, what the CUSUM may use; with 1% its limit is the usual 5.
+CUSUM_SHARE = 0.2
+MIN_HARM = 0.02
 
 
-@dataclass(frozen=True)
-class LossReference:
-    """Mean and standard deviation of the row losses on the release's holdout of `rows` rows."""
-
-    mean: float
-    std: float
-    rows: int
+class LossReference(LossSample):
+    """The row losses on the release's holdout."""
 
     @classmethod
     def of(cls, losses: Floats) -> "LossReference":
@@ -37,9 +39,12 @@ class LossReference:
 class PerformanceReport:
     """A period's verdict.
 
-    `loss`, `z` and `p_value` are None where there was nothing to compute them from.
-    `worse_than_previous` is the interval of this version's loss minus the previous version's on
-    the same rows.
+    `loss` is that of the labelled rows, with the standard deviation `loss_std` of single rows;
+    `loss_at_best` is the period's if every label that is still to come proves the model right,
+    and what the tests take. `harmed` is proven harm in this period, `decaying` a proven rise over
+    the last `decay_periods` periods. `loss`, `z`, `p_value` and `cusum` are None where there was
+    nothing to compute them from. `worse_than_previous` is the interval of this version's loss
+    minus the previous version's on the same rows.
     """
 
     predictions: int
@@ -54,11 +59,24 @@ class PerformanceReport:
     harmed: bool
     worse_than_previous: Interval | None
     reason: str
+    loss_std: float | None = None
+    loss_at_best: float | None = None
+    cusum: float | None = None
+    cusum_limit: float | None = None
+    decay_periods: int = 0
+    decaying: bool = False
 
     @property
     def previous_is_better(self) -> bool:
         """Whether the previous version surely had the lower loss on these rows."""
         return self.worse_than_previous is not None and self.worse_than_previous.lower > 0
+
+    @property
+    def sample(self) -> LossSample | None:
+        """What the CUSUM of later periods takes of this one; None if it was not judged."""
+        if not self.judged or self.loss_at_best is None or self.loss_std is None:
+            return None
+        return LossSample(self.loss_at_best, self.loss_std, self.labelled)
 
 
 def performance(
@@ -68,67 +86,121 @@ def performance(
     classes: Sequence[str],
     *,
     predictions: int,
-    reference: LossReference,
+    reference: LossSample,
     min_rows: int,
     min_coverage: float,
     false_alarm_rate: float,
     previous_losses: Floats | None,
     seed: int,
+    min_harm: float = MIN_HARM,
+    past: Sequence[LossSample] = (),
+    missing_outputs: NDArray[Any] | None = None,
+    usual_coverage: float = 1.0,
+    immature: str = "",
 ) -> PerformanceReport:
     """Judge the labelled rows of a period: `y` (n,) and `outputs` (n, classes) or (n, 1).
 
-    `predictions` counts all answers of the period, labelled or not; `previous_losses` (n,) are
-    the previous version's on the same rows. Too few labels are reported, not judged. Raises
-    DataError for inputs that do not fit together.
+    `predictions` counts all answers of the period, labelled or not, and `missing_outputs` (m, k)
+    are those of the rows without label. `previous_losses` (n,) are the previous version's on the
+    same rows, `past` what this version's earlier judged periods were, oldest first. A rise of
+    less than `min_harm`, a share of the reference's loss, is no harm. `usual_coverage` is the
+    share of rows that ever get a label. Too few labels, or `immature` ones (the reason says
+    why), are reported and not judged. Raises DataError for inputs that do not fit together.
     """
     labelled = len(y)
     if labelled > predictions:
         raise DataError(f"{labelled} labels for {predictions} predictions: join each label once")
     coverage = labelled / predictions if predictions else 0.0
-    judged = labelled >= max(min_rows, 2) and coverage >= min_coverage
+    enough = labelled >= max(min_rows, 2) and coverage >= min_coverage
+    judged = enough and not immature
     losses = row_losses(task, y, outputs) if labelled else np.empty(0)
-    loss = float(losses.mean()) if labelled else None
-    z, p_value = _z_test(losses, reference) if judged else (None, None)
-    harmed = p_value is not None and p_value < false_alarm_rate
-    worse = None
-    if judged and previous_losses is not None:
-        # One end of the interval is used, so that end alone carries the false-alarm rate.
-        worse = paired_interval(losses, previous_losses, 1 - 2 * min(false_alarm_rate, 0.4), seed)
-    return PerformanceReport(
+    few = (
+        f"too few labels to judge: {labelled} (needed {min_rows}), {coverage:.0%} of the "
+        f"predictions (needed {min_coverage:.0%})"
+    )
+    report = PerformanceReport(
         predictions=predictions,
         labelled=labelled,
         coverage=coverage,
         judged=judged,
         metrics=metrics(task, y, outputs, classes) if labelled else {},
-        loss=loss,
+        loss=float(losses.mean()) if labelled else None,
         reference_loss=reference.mean,
-        z=z,
-        p_value=p_value,
-        harmed=harmed,
-        worse_than_previous=worse,
-        reason=(
-            _verdict_text(loss, reference, p_value, false_alarm_rate)
-            if loss is not None and p_value is not None
-            else f"too few labels to judge: {labelled} (needed {min_rows}), {coverage:.0%} of the "
-            f"predictions (needed {min_coverage:.0%})"
-        ),
+        z=None,
+        p_value=None,
+        harmed=False,
+        worse_than_previous=None,
+        reason=f"not judged yet: {immature}" if immature else few,
+        loss_std=float(losses.std(ddof=1)) if labelled > 1 else None,
     )
+    if not judged:
+        return report
+    missing = best_case_losses(task, missing_outputs) if missing_outputs is not None else None
+    outstanding = share_outstanding(coverage, usual_coverage)
+    best = loss_at_best(losses, np.empty(0) if missing is None else missing, outstanding)
+    worse = None
+    if previous_losses is not None:
+        # One end of the interval is used, so that end alone carries the false-alarm rate.
+        worse = paired_interval(losses, previous_losses, 1 - 2 * min(false_alarm_rate, 0.4), seed)
+    return _judged(report, best, worse, reference, past, false_alarm_rate, min_harm)
 
 
-def _z_test(losses: Floats, reference: LossReference) -> tuple[float, float]:
-    """z and p-value of the mean loss being above the reference's, each with its own variance."""
+def _judged(
+    report: PerformanceReport,
+    best: float,
+    worse: Interval | None,
+    reference: LossSample,
+    past: Sequence[LossSample],
+    false_alarm_rate: float,
+    min_harm: float,
+) -> PerformanceReport:
+    """The report with both tests' verdicts."""
     from scipy.special import ndtr
 
-    difference = float(losses.mean()) - reference.mean
-    spread = float(np.sqrt(losses.var(ddof=1) / len(losses) + reference.std**2 / reference.rows))
-    # Constant losses on both sides have no noise: any rise is a sure one.
-    z = difference / max(spread, 1e-12)
-    return z, float(ndtr(-z))
+    period = LossSample(best, report.loss_std or 0.0, report.labelled)
+    floor = min_harm * abs(reference.mean)
+    z = deviation(period, reference)
+    p_value, limit = float(ndtr(-z)), false_alarm_rate * (1 - CUSUM_SHARE)
+    slow = decay(
+        reference,
+        [*past, period],
+        false_alarm_rate=false_alarm_rate * CUSUM_SHARE,
+        min_rise=floor,
+    )
+    found = replace(
+        report,
+        z=z,
+        p_value=p_value,
+        harmed=p_value < limit and best - reference.mean >= floor,
+        worse_than_previous=worse,
+        loss_at_best=best,
+        cusum=slow.statistic,
+        cusum_limit=slow.limit,
+        decay_periods=slow.since,
+        decaying=slow.decaying,
+    )
+    return replace(found, reason=_reason(found, p_value, limit, min_harm))
 
 
-def _verdict_text(loss: float, reference: LossReference, p_value: float, limit: float) -> str:
-    verdict = "is surely above" if p_value < limit else "is not surely above"
+def _reason(report: PerformanceReport, p_value: float, limit: float, min_harm: float) -> str:
+    if report.harmed:
+        verdict = "is surely above"
+    elif p_value < limit:
+        verdict = f"is less than {min_harm:.1%} above"
+    else:
+        verdict = "is not surely above"
+    bound = (
+        ""
+        if report.loss_at_best == report.loss
+        else f" (at best {report.loss_at_best:.4f}, if the labels to come are as predicted)"
+    )
+    slow = (
+        f"; decaying: the loss has risen over {report.decay_periods} period(s), CUSUM "
+        f"{report.cusum:.1f} (limit {report.cusum_limit:.1f})"
+        if report.decaying
+        else ""
+    )
     return (
-        f"loss {loss:.4f} {verdict} {reference.mean:.4f} of the release: "
-        f"p = {p_value:.2g} (limit {limit:g})"
+        f"loss {report.loss:.4f}{bound} {verdict} {report.reference_loss:.4f} of the release: "
+        f"p = {p_value:.2g} (limit {limit:.2g}){slow}"
     )

@@ -1,6 +1,7 @@
 """The pictures that checks, reports and experiments carry, as matplotlib Figures.
 
-Those of a model's quality are made in `quality_plots`; here are those of a model in service.
+Those of a model's quality are made in `quality_plots`, those of its labels, slices and estimates
+in `service_plots`; here are the histories and the drift of a model in service.
 `png` and `markdown_image` turn any of them into bytes and into Dagster metadata.
 """
 
@@ -31,17 +32,21 @@ from mlops_assets.reports.quality_plots import (
     residuals,
     roc_curves,
 )
+from mlops_assets.reports.service_plots import estimate_history, label_arrival, slice_losses
 
 __all__ = [
     "calibration",
     "columns_drift",
     "confusion_matrix",
+    "estimate_history",
+    "label_arrival",
     "loss_history",
     "markdown_image",
     "png",
     "predicted_against_actual",
     "residuals",
     "roc_curves",
+    "slice_losses",
 ]
 
 MOST_COLUMNS = 25

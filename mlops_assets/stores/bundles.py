@@ -23,6 +23,7 @@ from mlops_assets.stores.files import sha256_of, write_atomically
 FORMAT = 1
 MANIFEST = "manifest.json"
 CONTRACT = "contract.json"
+ESTIMATOR = "estimator.json"
 ONNX_MODEL = "model.onnx"
 SKOPS_MODEL = "model.skops"
 

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from deltalake.exceptions import DeltaError
 
 from mlops_assets.domain.contract import Contract
-from mlops_assets.domain.labels import LABEL, encode, known
+from mlops_assets.domain.labels import KNOWN_AT, LABEL, encode, known
+from mlops_assets.domain.restatement import KEYS, LabelChanges, label_changes
 from mlops_assets.domain.retraining import Decision, PeriodEvidence
 from mlops_assets.spec import Model
 from mlops_assets.stores.identified import identified
@@ -127,29 +129,52 @@ def predictions_of(model: Model, lake: Lake, period: str) -> pd.DataFrame:
     return found[found["variant"] == "champion"].reset_index(drop=True)
 
 
-def write_ground_truth(model: Model, lake: Lake, period: str, now: datetime) -> tuple[Written, int]:
-    """Labels of a period that are known at `now`; also returns how many earlier ones changed."""
-    rows = to_frame(lake.read(model.name, "raw_data", periods=[period]))
-    found = identified(model, rows)
-    found = found[known(found, now)].drop_duplicates(["entity", "event_time"], keep="last")
-    restated = 0
-    if lake.exists(model.name, GROUND_TRUTH):
-        before = lake.read(model.name, GROUND_TRUTH, periods=[period]).to_pandas()
-        both = before.merge(found, on=["entity", "event_time"], suffixes=("_before", ""))
-        restated = int((both[f"{LABEL}_before"] != both[LABEL]).sum())
+def write_ground_truth(
+    model: Model, lake: Lake, period: str, now: datetime
+) -> tuple[Written, LabelChanges]:
+    """Labels of a period that are known at `now`; also returns what differs from before."""
+    found = known_labels(model, to_frame(lake.read(model.name, "raw_data", periods=[period])), now)
+    changes = label_changes(ground_truth_of(model, lake, period), found)
     table = pa.Table.from_pandas(found, preserve_index=False).replace_schema_metadata(None)
-    return lake.write_period(model.name, GROUND_TRUTH, period, table), restated
+    return lake.write_period(model.name, GROUND_TRUTH, period, table), changes
+
+
+def known_labels(model: Model, rows: pd.DataFrame, now: datetime) -> pd.DataFrame:
+    """Entity, event time, label and its time, of the source's rows whose label is known."""
+    found = identified(model, rows)
+    return found[known(found, now)].drop_duplicates(KEYS, keep="last")
+
+
+def ground_truth_of(model: Model, lake: Lake, period: str) -> pd.DataFrame:
+    """Labels of a period as they were written last; empty if they never were."""
+    if not lake.exists(model.name, GROUND_TRUTH):
+        return pd.DataFrame({name: [] for name in (*KEYS, LABEL)}, dtype="object")
+    frame: pd.DataFrame = lake.read(model.name, GROUND_TRUTH, periods=[period]).to_pandas()
+    return frame
+
+
+def ground_truth_as_of(model: Model, lake: Lake, period: str, version: int) -> pd.DataFrame | None:
+    """Labels of a period as of a version of the table; None if that is no longer kept."""
+    try:
+        table = lake.read(model.name, GROUND_TRUTH, periods=[period], version=version)
+    except (DeltaError, FileNotFoundError):
+        return None
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def labelled(
     model: Model, lake: Lake, period: str, predictions: pd.DataFrame, contract: Contract
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    """Truth (n,), served outputs (n, k) and rows of the predictions whose label is known."""
+    """Truth (n,), served outputs (n, k) and rows of the predictions whose label is known.
+
+    The rows tell when, as `label_known_at`.
+    """
     truth = lake.read(model.name, GROUND_TRUTH, periods=[period]).to_pandas()
     # A row that its time identifies (an hour, a day) has no other name to agree on.
     same = model.spec.entity == model.spec.event_time
     keys = ["event_time"] if same else ["entity", "event_time"]
-    joined = predictions.merge(truth[[*keys, LABEL]], on=keys, how="inner")
+    joined = predictions.merge(truth[[*keys, LABEL, KNOWN_AT]], on=keys, how="inner")
     y = encode(joined[LABEL], model.spec.task, contract.classes)
     outputs = joined[output_columns(contract)].to_numpy(dtype=np.float64)
     return y, outputs, joined

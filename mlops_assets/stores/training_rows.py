@@ -102,6 +102,18 @@ def read(
     )
 
 
+def coverage(model: Model, lake: Lake, manifest: TrainingSet, periods: tuple[str, ...]) -> float:
+    """The share of the rows of `periods` whose label was known when the set was frozen."""
+    rows = lake.read(
+        model.name,
+        "features",
+        periods=list(periods),
+        version=manifest.table_version,
+        columns=[LABEL, KNOWN_AT],
+    ).to_pandas()
+    return float(known(rows, datetime.fromisoformat(manifest.as_of)).mean()) if len(rows) else 0.0
+
+
 def _known_rows(table: pa.Table, now: datetime) -> pd.DataFrame:
     rows: pd.DataFrame = table.to_pandas()
     rows = rows[known(rows, now)]

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from mlops_assets.domain.decay import LossSample
 from mlops_assets.domain.evaluation import metrics, row_losses
-from mlops_assets.domain.performance import LossReference
 from mlops_assets.stores import monitoring
 from mlops_assets_tests.loop import History, Loop, checks, errors
 
@@ -100,14 +100,55 @@ def test_the_performance_report_equals_a_direct_computation(closed: Closed):
     assert shown["label_coverage"].value == pytest.approx(landed.mean())
     assert shown["judged"].value is True
     bundle = stores.registry.cached_bundle("flight_delay", "1", stores.bundles)
-    reference = LossReference(**json.loads((bundle / "evidence.json").read_bytes())["loss"])
+    released = json.loads((bundle / "evidence.json").read_bytes())
+    reference = LossSample(**released["loss"])
     assert shown["reference_loss"].value == pytest.approx(reference.mean)
-    spread = np.sqrt(losses.var(ddof=1) / len(losses) + reference.std**2 / reference.rows)
     kept = monitoring.kept(stores.lake, "flight_delay", "performance_reports")[WEEK]
-    assert kept["z"] == pytest.approx((losses.mean() - reference.mean) / spread)
+    best = -np.log(found[["p_0", "p_1"]].to_numpy()[~landed].max(axis=1))
+    outstanding = max(0.0, 1 - landed.mean() / released["label_coverage"])
+    at_best = (1 - outstanding) * losses.mean() + outstanding * min(best.mean(), losses.mean())
+    assert kept["loss_at_best"] == pytest.approx(at_best)
+    spread = np.sqrt(losses.var(ddof=1) / len(losses) + reference.std**2 / reference.rows)
+    assert kept["z"] == pytest.approx((at_best - reference.mean) / spread, rel=0.01)
     harm = checks(closed.result)["no_harm"]
     assert harm.passed is not kept["harmed"]
     assert f"{losses.mean():.4f}" in str(harm.description)
+
+
+def test_the_performance_report_shows_intervals_slices_and_the_labels_lag(closed: Closed):
+    loop = closed.loop
+    shown = loop.materialization("flight_delay", "performance_report", WEEK).metadata
+    kept = monitoring.kept(loop.stores.lake, "flight_delay", "performance_reports")[WEEK]
+    for name, interval in kept["intervals"].items():
+        assert interval["lower"] < interval["mean"] < interval["upper"], name
+    assert kept["intervals"]["log_loss"]["mean"] == pytest.approx(shown["log_loss"].value)
+    labels = truth(loop)
+    # The gates' slices are those of monitoring, where it declares none.
+    assert {one["value"] for one in kept["slices"]} == set(labels["origin"])
+    assert sum(one["rows"] for one in kept["slices"]) == shown["labelled"].value
+    records = shown["slices"].value.records if hasattr(shown["slices"].value, "records") else None
+    assert len(records or shown["slices"].records) == 3
+    found = monitoring.predictions_of(loop.model("flight_delay"), loop.stores.lake, WEEK)
+    arrived = labels.loc[found["entity"]]
+    arrived = arrived[arrived["arrived_at"] <= pd.Timestamp("2013-06-25", tz="UTC")]
+    hours = (arrived["arrived_at"] - arrived["scheduled_departure"]).dt.total_seconds() / 3600
+    hours = hours[arrived["arrival_delay_minutes"].notna()]
+    assert shown["label_lag_median_hours"].value == pytest.approx(hours.median())
+    assert shown["label_lag_p90_hours"].value == pytest.approx(hours.quantile(0.9))
+    assert f"| labels known | {len(hours):,} " in str(shown["labels"].value)
+    assert "](data:image/png;base64," in str(shown["labels"].value)
+
+
+def test_the_performance_report_shows_what_was_to_be_expected_without_labels(closed: Closed):
+    loop = closed.loop
+    shown = loop.materialization("flight_delay", "performance_report", WEEK).metadata
+    kept = monitoring.kept(loop.stores.lake, "flight_delay", "performance_reports")[WEEK]
+    told = kept["estimate"]
+    assert told["calibrated"]
+    assert told["lower"] < told["loss"] == shown["estimated_loss"].value < told["upper"]
+    assert told["rows"] == shown["predictions"].value
+    assert shown["estimate_error"].value == "no period has matured yet"
+    assert f"estimated loss {told['loss']:.4f}" in str(shown["estimate"].value)
 
 
 def test_the_drift_report_is_a_page_with_the_flagged_columns(closed: Closed):
@@ -197,10 +238,14 @@ def test_a_label_that_changes_is_told_as_restated(loop: Loop, parcels: History):
         changed = good.schema.empty_table().from_pandas(frame, schema=good.schema)
         pq.write_table(changed, path)
         assert loop.run("parcels__close", period).success
+        shown = loop.materialization("parcels", "ground_truth", period).metadata
+        assert shown["restated_labels"].value == 3
+        again = loop.run("parcels__close", period)
+        assert again.success
     finally:
         pq.write_table(good, path)
     shown = loop.materialization("parcels", "ground_truth", period).metadata
-    assert shown["restated_labels"].value == 3
+    assert shown["restated_labels"].value == 0, "the second look found what the first one wrote"
 
 
 def test_a_period_in_which_nothing_was_served_is_reported_as_that(loop: Loop, parcels: History):
