@@ -13,6 +13,8 @@ from mlops_assets.domain.errors import MlopsError
 
 # Name -> where the command is, and its line in `mlops --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "new": ("mlops_assets.cli.new:new", "Draft a model's defs.yaml from its table."),
+    "check": ("mlops_assets.cli.check:check", "Find what is wrong with specs and their data."),
     "demo": ("mlops_assets.cli.demo:demo", "Watch the loop close on real flights."),
     "replay": ("mlops_assets.cli.replay:replay", "Take a model through its history."),
     "up": ("mlops_assets.cli.up:up", "Run Dagster, the MLflow UI and the HTTP endpoint."),

@@ -1,0 +1,101 @@
+"""A defs.yaml with the line of everything in it, and all that is wrong with it in itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_assets.domain.errors import SourceError
+from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.spec_data import Finding, Place
+from mlops_assets.spec_rules import problems
+
+COMPONENT = "mlops_assets.components.TabularModel"
+
+
+@dataclass(frozen=True)
+class SpecFile:
+    """A file, its model if the spec can be read, and what is wrong with it."""
+
+    path: Path
+    model: Model | None
+    findings: tuple[Finding, ...]
+    lines: Any = None
+
+    def line(self, place: Place) -> int:
+        """The line of a place, or of the nearest part that is there."""
+        tree = self.lines
+        if tree is None:
+            return 1
+        for part in ("attributes", *place):
+            # Pydantic names the kind of a union too, which is no key of the file.
+            tree = tree.children.get(part, tree)
+        return int(tree.position.start.line)
+
+
+def read_spec_file(name: str, folder: Path, path: Path) -> SpecFile:
+    """Read and check a defs.yaml; nothing is raised for what is wrong in it."""
+    import yaml
+    from dagster_shared.yaml_utils import parse_yaml_with_source_position
+    from pydantic import ValidationError
+
+    try:
+        parsed = parse_yaml_with_source_position(path.read_text(encoding="utf-8"), str(path))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = _Line(mark.line + 1 if mark else 1)
+        message = f"no YAML: {error.problem or error.context}"
+        return SpecFile(path, None, (Finding("yaml", "problem", (), message),), at)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        message = f"cannot be read as YAML in UTF-8: {error}"
+        return SpecFile(path, None, (Finding("yaml", "problem", (), message),))
+    content = parsed.value if parsed else None
+    lines = parsed.source_position_tree if parsed else None
+    if not isinstance(content, dict) or not isinstance(content.get("attributes"), dict):
+        message = f"a model's file has `type: {COMPONENT}` and `attributes:`"
+        return SpecFile(path, None, (Finding("yaml", "problem", (), message),), lines)
+    try:
+        spec = ModelSpec.model_validate(content["attributes"])
+    except ValidationError as error:
+        found = tuple(
+            Finding("spec", "problem", tuple(one["loc"]), _told(one)) for one in error.errors()
+        )
+        return SpecFile(path, None, found, lines)
+    found = tuple(
+        Finding("spec", "problem", one.place, one.message)
+        for one in problems(spec, _columns(spec, folder))
+    )
+    return SpecFile(path, Model(name, spec, folder), found, lines)
+
+
+@dataclass(frozen=True)
+class _At:
+    line: int
+
+
+@dataclass(frozen=True)
+class _Position:
+    start: _At
+
+
+class _Line:
+    """The tree of a file that could not be parsed: one line."""
+
+    def __init__(self, line: int) -> None:
+        self.position = _Position(_At(line))
+        self.children: dict[object, object] = {}
+
+
+def _columns(spec: ModelSpec, folder: Path) -> tuple[str, ...] | None:
+    from mlops_assets.stores.sources import column_names
+
+    try:
+        return column_names(spec.source, folder)
+    except SourceError:
+        return None  # reading the rows says why
+
+
+def _told(error: Any) -> str:
+    """Pydantic's message with the value, where that is short and no secret."""
+    value = error.get("input")
+    shown = isinstance(value, str | int | float | bool) and "url" not in error["loc"]
+    return f"{error['msg']}" + (f", not {str(value)[:60]!r}" if shown else "")

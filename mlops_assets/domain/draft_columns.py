@@ -1,0 +1,182 @@
+"""Which columns become inputs, with which contract, and why the others do not."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mlops_assets.domain.contract import ColumnType
+from mlops_assets.domain.leaks import Leak
+from mlops_assets.domain.profiling import FREE_TEXT_WORDS, ColumnProfile, named_like_id
+
+# More levels than this are too many to learn from.
+MOST_LEVELS = 500
+# Up to so many levels are listed; a new one is then rejected.
+LISTED_LEVELS = 12
+ID_SHARE = 0.95
+FREE_TEXT_SHARE = 0.5
+LEAST_ROWS = 50
+# Texts among numbers are rejected, and so many rejected rows refuse a period.
+MOST_ODD_TEXTS = 0.01
+# A least value below this share of the greatest is near zero.
+NEAR_ZERO = 0.1
+# A time after the event in more rows than this is known only afterwards.
+LATE_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class DraftColumn:
+    """A column of the table: what it would be as an input, whether it is one, and why."""
+
+    name: str
+    kept: bool
+    reason: str
+    type: ColumnType = "number"
+    nullable: bool = False
+    min: float | None = None
+    max: float | None = None
+    categories: tuple[str, ...] = ()
+    warns: bool = False
+
+
+def draft_columns(
+    frame: pd.DataFrame,
+    columns: Mapping[str, ColumnProfile],
+    leaks: Mapping[str, Leak],
+    event_time: str,
+) -> tuple[DraftColumn, ...]:
+    """Decide on each of `columns`, in the table's order."""
+    found = []
+    for name, column in columns.items():
+        refusal = _unusable(frame, column, event_time)
+        leak = leaks.get(name)
+        if refusal:
+            found.append(DraftColumn(name, False, refusal, type=_type(column)))
+        elif leak and leak.certain:
+            found.append(_input(column, kept=False, reason=f"suspected leak: {leak.reason}"))
+        elif leak:
+            told = f"{_told(column)}; look at it: {leak.reason}"
+            found.append(_input(column, kept=True, reason=told, warns=True))
+        else:
+            found.append(_input(column, kept=True, reason=_told(column)))
+    return tuple(found)
+
+
+def slack(low: float, high: float) -> tuple[float, float]:
+    """Bounds around what was seen: the whole range again on both sides, rounded outwards.
+
+    Wide enough for next year's values, too narrow for another unit or a 9999 that means missing.
+    Amounts that begin near zero, and were never negative, stay so.
+    """
+    room = high - low or abs(high) or 1.0
+    least, most = _outwards(low - room, math.floor), _outwards(high + room, math.ceil)
+    if 0 <= low <= max(NEAR_ZERO * high, 1.0):
+        least = 0.0
+    if min(NEAR_ZERO * low, -1.0) <= high <= 0:
+        most = 0.0
+    return least, most
+
+
+def _outwards(value: float, to_whole: Callable[[float], int]) -> float:
+    if not value:
+        return 0.0
+    digits = math.floor(math.log10(abs(value))) - 1
+    scaled = to_whole(round(value / 10.0**digits, 9))
+    return float(scaled * 10**digits if digits >= 0 else scaled / 10**-digits)
+
+
+def _unusable(frame: pd.DataFrame, column: ColumnProfile, event_time: str) -> str:
+    """Why the column cannot be an input; empty if it can."""
+    if column.kind == "other":
+        return "holds neither numbers nor text: flatten it in the source"
+    if not column.present:
+        return "missing in every row"
+    if column.distinct == 1 and not column.missing:
+        return "the same in every row"
+    if column.copy_of:
+        return f"the same as {column.copy_of}"
+    if column.kind == "time":
+        return _time(frame, column, event_time)
+    if column.is_mixed and (1 - column.numeric_text) * column.present / column.rows > (
+        MOST_ODD_TEXTS
+    ):
+        odd = f"{1 - column.numeric_text:.1%} are text"
+        odd += f" such as {column.levels[0]!r}" if column.numeric_text >= 0.9 else ""
+        return f"mixes numbers and text ({odd}): clean it in the source, or declare a category"
+    return _identifier(column)
+
+
+def _identifier(column: ColumnProfile) -> str:
+    counted = f"{column.distinct:,} distinct values in {column.rows:,} rows"
+    if column.present < LEAST_ROWS or column.kind in ("number", "boolean"):
+        return ""
+    unique = column.distinct >= ID_SHARE * column.present
+    if column.kind == "integer" and column.low is not None and column.high is not None:
+        dense = column.high - column.low + 1 <= 3 * column.distinct
+        many = column.distinct > MOST_LEVELS
+        return (
+            f"looks like an id, {counted}"
+            if (unique and dense) or (named_like_id(column.name) and (unique or many))
+            else ""
+        )
+    if column.distinct > FREE_TEXT_SHARE * column.present and column.words >= FREE_TEXT_WORDS:
+        return f"free text, {column.characters:.0f} characters on average"
+    if unique:
+        return f"looks like an id, {counted}"
+    if column.distinct > MOST_LEVELS:
+        return f"{column.distinct:,} levels are too many to learn from: group the rare ones"
+    return ""
+
+
+def _time(frame: pd.DataFrame, column: ColumnProfile, event_time: str) -> str:
+    series = frame[column.name]
+    if series.dtype.kind == "M":
+        late = float((series > frame[event_time]).sum() / column.present)
+        if late > LATE_SHARE:
+            return f"known only afterwards: after {event_time} in {late:.0%} of the rows"
+    return "a time: put what matters of it (an age, a weekday) into a column of numbers"
+
+
+def _type(column: ColumnProfile) -> ColumnType:
+    if column.kind == "integer" and not named_like_id(column.name):
+        return "integer"
+    if column.kind == "number" or column.kind == "boolean":
+        return column.kind
+    return "category"
+
+
+def _input(column: ColumnProfile, *, kept: bool, reason: str, warns: bool = False) -> DraftColumn:
+    kind = _type(column)
+    low: float | None = None
+    high: float | None = None
+    if kind in ("number", "integer") and column.low is not None and column.high is not None:
+        low, high = slack(column.low, column.high)
+    if kind == "integer" and low is not None and high is not None:
+        low, high = float(math.floor(low)), float(math.ceil(high))
+    listed = kind == "category" and column.settled and column.distinct <= LISTED_LEVELS
+    return DraftColumn(
+        name=column.name,
+        kept=kept,
+        reason=reason,
+        type=kind,
+        nullable=column.missing > 0,
+        min=low,
+        max=high,
+        categories=tuple(sorted(column.levels)) if listed else (),
+        warns=warns or (kept and column.is_mixed),
+    )
+
+
+def _told(column: ColumnProfile) -> str:
+    parts = []
+    if _type(column) == "category":
+        parts.append(f"{column.distinct:,} levels")
+    elif column.low is not None and column.high is not None:
+        parts.append(f"seen {column.low:g} to {column.high:g}")
+    if column.missing:
+        parts.append(f"{column.missing_share:.1%} missing")
+    if column.is_mixed:
+        odd = (1 - column.numeric_text) * column.present
+        parts.append(f"{odd:,.0f} texts such as {column.levels[0]!r} will be rejected")
+    return ", ".join(parts)

@@ -1,0 +1,114 @@
+"""What a user names as the source of a new model: a file, a folder, a database, a query."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from mlops_assets.domain.errors import SourceError
+from mlops_assets.spec import Source
+
+REMOTE = ("s3://",)
+FILES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
+COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
+
+
+@dataclass(frozen=True)
+class NewSource:
+    """A source as a spec names it, as it can be read now, and the variable that it needs.
+
+    `keys` go into the file; they hold no password. `source` is relative to no folder.
+    """
+
+    keys: dict[str, str]
+    source: Source
+    variable: str = ""
+
+
+def new_source(text: str, *, table: str, model: str, folder: Path) -> NewSource:
+    """What `text` names: a path, a glob, s3://…, an SQLAlchemy URL with a `table`, or a SELECT.
+
+    `folder` is the model's folder, which need not exist yet: a path that the user gave relative
+    to where they are is written relative to it, an absolute one as it is. Raises SourceError where
+    the kind cannot be told.
+    """
+    if text.lstrip().upper().startswith(("SELECT ", "SELECT\n", "WITH ", "FROM ")):
+        return _made({"kind": "duckdb", "query": text.strip()}, {})
+    if "://" in text and not text.startswith(REMOTE):
+        return _database(text, table, model)
+    if table:
+        raise SourceError(f"--table goes with a database's URL, but {text!r} is a path.")
+    if text.startswith(REMOTE):
+        return _made({"kind": _kind(text, None), "path": text}, {})
+    path = Path(text).expanduser()
+    absolute = path if path.is_absolute() else Path.cwd() / path
+    kind = _kind(text, absolute)
+    named = absolute if path.is_absolute() else _relative(absolute, folder.resolve())
+    return _made({"kind": kind, "path": named.as_posix()}, {"path": str(absolute)})
+
+
+def _relative(path: Path, folder: Path) -> Path:
+    """The path as seen from the folder, unless only the root of the disk is above both."""
+    if Path(os.path.commonpath([path, folder])) == Path(path.anchor):
+        return path
+    return Path(os.path.relpath(path, folder))
+
+
+def _database(url: str, table: str, model: str) -> NewSource:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if not table:
+        raise SourceError("a database's URL needs --table NAME, a table or a view.")
+    try:
+        secret = make_url(url).password is not None
+    except (ArgumentError, ValueError):
+        raise SourceError(
+            "--from holds no SQLAlchemy URL (dialect+driver://user:password@host:port/name)."
+        ) from None
+    if not secret:
+        return _made({"kind": "sql", "url": url, "table": table}, {})
+    variable = f"{model.upper()}_DATABASE_URL"
+    # The source names the variable, which this process has to set for itself.
+    os.environ[variable] = url
+    keys = {"kind": "sql", "url_env": variable, "table": table}
+    return NewSource(keys, _made(keys, {}).source, variable)
+
+
+def _kind(text: str, path: Path | None) -> str:
+    name = Path(text).name
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    if path is not None and path.is_dir():
+        if (path / "_delta_log").is_dir():
+            return "delta"
+        kinds = {FILES.get(found.suffix) for found in path.rglob("*.*")} - {None}
+        if len(kinds) == 1:
+            return str(kinds.pop())
+        raise SourceError(
+            f"{text} holds {'Parquet and CSV files' if kinds else 'no Parquet or CSV files'}: "
+            "name the files of one kind with a glob such as 'folder/*.parquet'."
+        )
+    kind = FILES.get(Path(name).suffix)
+    if kind:
+        if path is not None and not path.exists() and "*" not in text:
+            raise SourceError(f"{text} is not there: {path} does not exist.")
+        return kind
+    if path is not None and path.exists():
+        raise SourceError(
+            f"{text}: the ending tells no kind of source; use .parquet or .csv, or a folder."
+        )
+    raise SourceError(
+        f"--from {text!r} is no file or folder here, no s3://… address, no SQLAlchemy URL and no "
+        "SELECT."
+    )
+
+
+def _made(keys: dict[str, str], changed: dict[str, str]) -> NewSource:
+    adapter: TypeAdapter[Any] = TypeAdapter(Source)
+    try:
+        return NewSource(keys, adapter.validate_python({**keys, **changed}))
+    except ValidationError as error:
+        raise SourceError(f"--from: {error.errors()[0]['msg']}") from None

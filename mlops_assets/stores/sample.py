@@ -1,0 +1,97 @@
+"""A table as it is before any spec describes it: all its times, and a sample of its rows."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from mlops_assets.domain.errors import SourceError
+from mlops_assets.spec import Source
+from mlops_assets.stores import sources
+from mlops_assets.stores.tables import storable, to_frame
+
+# Times that a source may hold; both ends fit nanoseconds.
+FIRST, LAST = datetime(1700, 1, 1, tzinfo=UTC), datetime(2260, 1, 1, tzinfo=UTC)
+# A larger table is sampled in so many stretches, spread evenly over its rows.
+STRETCHES = 20
+INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`times` of all rows and a `frame` of at most the asked rows, both in order of time.
+
+    Times are in UTC; whole numbers and booleans keep their types beside missing values.
+    """
+
+    frame: pd.DataFrame
+    times: pd.Series
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the frame holds every row."""
+        return len(self.frame) == len(self.times)
+
+
+def take_sample(
+    source: Source, folder: Path, *, columns: tuple[str, ...], event_time: str, limit: int
+) -> Sample:
+    """Read the times of all rows, and `columns` of at most about `limit` rows.
+
+    Rows without an event time belong to no period, and are not seen. Raises SourceError when the
+    source is away, lacks a column, or its event time holds no times.
+    """
+
+    def read(names: tuple[str, ...], start: datetime, end: datetime) -> pa.Table:
+        return sources.read(
+            source, folder, columns=names, event_time=event_time, start=start, end=end
+        )
+
+    times = read((event_time,), FIRST, LAST)[event_time].to_pandas()
+    if len(times) <= limit:
+        return Sample(as_frame(read(columns, FIRST, LAST)), times)
+    parts = []
+    starts = np.linspace(0, len(times) - limit // STRETCHES, STRETCHES).astype(int)
+    bounds = [(times[at], times[min(at + limit // STRETCHES, len(times) - 1)]) for at in starts]
+    done = FIRST
+    for start, end in bounds:
+        begin, stop = max(start.to_pydatetime(), done), end.to_pydatetime() + INSTANT
+        if begin < stop:
+            parts.append(read(columns, begin, stop))
+            done = stop
+    return Sample(as_frame(pa.concat_tables(parts)), times)
+
+
+def as_frame(rows: pa.Table) -> pd.DataFrame:
+    """A frame in the types that assets see, except that small whole numbers are whole, too."""
+    rows = storable(rows)
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_integer(field.type):
+            rows = rows.set_column(place, field.name, rows[field.name].cast(pa.int64()))
+    return to_frame(rows)
+
+
+def time_columns(source: Source, folder: Path) -> tuple[str, ...]:
+    """The columns that could be the event time: those that the source can be cut by."""
+    found = []
+    for name in sources.column_names(source, folder):
+        try:
+            if sources.newest(source, folder, event_time=name, until=LAST) is not None:
+                found.append(name)
+        except SourceError:
+            continue
+    return tuple(found)
+
+
+def is_in_order(source: Source, folder: Path, event_time: str) -> bool | None:
+    """Whether the rows of a file lie in order of time; None where only reading all would tell."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if source.kind != "parquet" or not (folder / source.path).is_file():
+        return None
+    times = pq.read_table(folder / source.path, columns=[event_time])[event_time].combine_chunks()
+    return not pc.any(pc.less(times[1:], times[:-1])).as_py()
