@@ -252,7 +252,7 @@ def _wait(frame: pd.DataFrame, asked: Asked, known: Choice) -> timedelta:
 
 def _quantile(delays: pd.Series, quantile: float) -> timedelta:
     """A quantile of delays; zero where there is none."""
-    found = delays.dropna().dt.total_quantile()
+    found = delays.dropna().dt.total_seconds()
     return timedelta(seconds=float(found.quantile(quantile))) if len(found) else timedelta(0)
 
 
@@ -276,9 +276,9 @@ def _about_history(found: history.History, end: date | None) -> list[Choice]:
 
 
 def _told(delay: timedelta) -> str:
-    hours = delay.total_quantile() / 3600
+    hours = delay.total_seconds() / 3600
     return f"{hours / 24:.3g} days" if hours >= 48 else f"{hours:.3g} hours"
 
 
 def _iso(delay: timedelta) -> str:
-    return f"PT{int(delay.total_quantile())}S"
+    return f"PT{int(delay.total_seconds())}S"
