@@ -190,7 +190,7 @@ def _known(table: Table) -> Iterator[Finding]:
     if future and int((frame[spec.event_time] <= table.now).sum()):
         yield Finding(
             "future_label",
-            "problem" if spec.label.known_at else "warning",
+            "problem" if spec.label.known_at else "note",
             place,
             f"{_share(future, len(frame))} hold a label that becomes known only after now, up to "
             f"{known.max():%Y-%m-%d %H:%M}; they train nothing until then: correct the times, or "

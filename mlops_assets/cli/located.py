@@ -39,7 +39,8 @@ def read_spec_file(name: str, folder: Path, path: Path) -> SpecFile:
     from pydantic import ValidationError
 
     try:
-        parsed = parse_yaml_with_source_position(path.read_text(encoding="utf-8"), str(path))
+        text = path.read_text(encoding="utf-8")
+        parsed = parse_yaml_with_source_position(text, str(path)) if text.strip() else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         at = _Line(mark.line + 1 if mark else 1)

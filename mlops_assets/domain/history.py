@@ -11,6 +11,7 @@ from mlops_assets.domain.periods import Bounds, Calendar, Every
 # What monitoring judges a period by, and what a first training and some reports need.
 WANTED_ROWS = 200
 WANTED_PERIODS = 16
+LEAST_PERIODS = 10
 ORDER: tuple[Every, ...] = ("weekly", "monthly", "daily", "hourly")
 LENGTHS: Mapping[Every, timedelta] = {
     "hourly": timedelta(hours=1),
@@ -77,9 +78,12 @@ def choose_period(times: pd.Series) -> PeriodChoice:
     for every, history in cuts.items():
         if len(history.rows) >= WANTED_PERIODS and history.typical >= WANTED_ROWS:
             return PeriodChoice(history, _told(every, history))
-    enough = {e: h for e, h in cuts.items() if len(h.rows) >= WANTED_PERIODS} or cuts
-    every = max(enough, key=lambda e: (min(len(enough[e].rows), WANTED_PERIODS), enough[e].typical))
-    return PeriodChoice(enough[every], f"{_told(every, enough[every])}; the best of few rows")
+    enough = {e: h for e, h in cuts.items() if len(h.rows) >= LEAST_PERIODS}
+    if enough:
+        every = max(enough, key=lambda e: enough[e].typical)
+    else:
+        every = max(cuts, key=lambda e: len(cuts[e].rows))
+    return PeriodChoice(cuts[every], f"{_told(every, cuts[every])}; the best of few rows")
 
 
 def ended(history: History, now: datetime) -> bool:

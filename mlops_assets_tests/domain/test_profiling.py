@@ -62,7 +62,11 @@ def test_copies_are_found_whatever_their_type():
     frame["e"] = frame["d"]
     found = profile(frame)
     assert {name: column.copy_of for name, column in found.items()} == {
-        **{"a": "", "b": "a", "c": "", "d": "", "e": "d"}
+        "a": "",
+        "b": "a",
+        "c": "",
+        "d": "",
+        "e": "d",
     }
 
 

@@ -1,0 +1,102 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mlops_assets.cli import main
+from mlops_assets_tests.churn import churn, write_csv
+from mlops_assets_tests.loop import load, read_model
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty models folder, and a table in the folder that the user stands in."""
+    monkeypatch.setenv("MLOPS_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    write_csv(churn(), tmp_path / "churn.csv")
+    return tmp_path / "models"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def new(*more: str, **options: Any) -> Result:
+    given = {"from": "churn.csv", "time": "snapshot_at", "label": "left", **options}
+    pairs = [part for name, value in given.items() for part in (f"--{name}", value)]
+    return run("new", "churn", *pairs, *more)
+
+
+def test_a_table_becomes_a_model_that_loads_and_passes_its_check(models: Path):
+    done = new()
+    assert done.exit_code == 0, done.output
+    assert "Looked at 1,800 rows" in done.output
+    assert "the same as plan" in done.output
+    assert "mlops replay churn --from 2026-06-29 --to 2026-07-27" in done.output
+    model = read_model(models / "churn")
+    assert model.spec.source.path == "../../churn.csv"  # type: ignore[union-attr]
+    assert set(model.spec.columns) == {"age", "plan", "usage_hours", "tickets"}
+    checked = run("check", "churn")
+    assert checked.exit_code == 0, checked.output
+    assert "churn: 1,800 rows\n  all good" in checked.output
+    found = load(models.parent / "home", models)
+    assert found.resolve_job_def("churn__train")
+
+
+def test_nothing_is_overwritten(models: Path):
+    new()
+    path = models / "churn" / "defs.yaml"
+    path.write_text("mine")
+    done = new()
+    assert done.exit_code == 1
+    assert f"{path} is there already" in done.output
+    assert path.read_text() == "mine"
+
+
+REFUSED: dict[str, dict[str, str]] = {
+    "has no column 'when'; it has": {"time": "when"},
+    "Columns of times: snapshot_at, decided_at.": {"time": "plan"},
+    "--label who: the source has no such column": {"label": "who"},
+    "nothing.csv is not there": {"from": "nothing.csv"},
+    "'soon' is no delay: write 90m, 12h, 3d or 2w": {"known-after": "soon"},
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_a_mistake_is_answered_with_what_to_change_and_writes_nothing(message: str, models: Path):
+    done = new(**REFUSED[message])
+    assert done.exit_code != 0
+    assert message in " ".join(done.output.split())
+    assert not models.exists()
+
+
+@pytest.mark.parametrize("name", ["Churn", "1st", "a-b", "../up", "a b"])
+def test_a_name_that_would_not_do_is_refused(name: str, models: Path):
+    done = run("new", name, "--from", "churn.csv", "--time", "snapshot_at", "--label", "left")
+    assert done.exit_code == 1
+    assert "is no name for a model" in done.output
+
+
+def test_what_the_user_says_is_kept(models: Path):
+    done = new(label="usage_hours", above="20", period="daily", entity="customer_id")
+    assert done.exit_code == 0, done.output
+    spec = read_model(models / "churn").spec
+    assert (spec.task, spec.label.above, spec.period.every) == ("binary", 20, "daily")
+
+
+def test_a_database_table_becomes_a_model(models: Path):
+    from sqlalchemy import create_engine
+
+    url = f"sqlite:///{models.parent / 'x.db'}"
+    engine = create_engine(url)
+    churn(10).assign(snapshot_at=lambda f: f["snapshot_at"].dt.tz_localize(None)).drop(
+        columns="decided_at"
+    ).to_sql("customers", engine, index=False)
+    engine.dispose()
+    done = new("--known-after", "2d", **{"from": url, "table": "customers"})
+    assert done.exit_code == 0, done.output
+    spec = read_model(models / "churn").spec
+    assert spec.source.kind == "sql"
+    assert spec.label.known_after.days == 2

@@ -1,0 +1,117 @@
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mlops_assets.domain.drafting import Asked, Draft, draft
+from mlops_assets.domain.errors import DataError
+from mlops_assets_tests.churn import NOW, churn
+
+
+def drafted(frame: pd.DataFrame | None = None, **asked: Any) -> Draft:
+    rows = churn() if frame is None else frame
+    wanted = Asked(**{"event_time": "snapshot_at", "label": "left", **asked})
+    return draft(rows, rows["snapshot_at"], wanted, NOW)
+
+
+def test_a_table_never_seen_gets_task_entity_label_time_and_inputs():
+    found = drafted()
+    assert found.task == "binary"
+    assert found.entity == "customer_id"
+    assert found.known_at == "decided_at"
+    assert found.wait == timedelta(days=2)
+    kept = {column.name for column in found.columns if column.kept}
+    assert kept == {"age", "plan", "usage_hours", "tickets"}
+    left_out = {column.name: column.reason for column in found.columns if not column.kept}
+    assert left_out["country"] == "the same in every row"
+    assert left_out["plan_name"] == "the same as plan"
+    assert left_out["note"].startswith("free text")
+    assert left_out["refund"].startswith("suspected leak: predicts the label")
+
+
+def test_every_choice_has_a_reason():
+    found = drafted()
+    assert all(choice.reason for choice in found.choices)
+    assert found.choice("entity").reason == "150 subjects; unique together with snapshot_at"
+    assert found.choice("label").reason.startswith("no 6")
+
+
+def test_the_gate_is_what_always_answering_the_shares_costs():
+    share = (churn()["left"] == "yes").mean()
+    assert share == pytest.approx(0.31, abs=0.02)
+    assert drafted().minimum["log_loss"] == pytest.approx(0.62, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("label", "task"),
+    [("left", "binary"), ("plan", "multiclass"), ("tickets", "multiclass"), ("age", "regression")],
+)
+def test_the_task_follows_from_the_labels_values(label: str, task: str):
+    found = drafted(label=label)
+    assert found.task == task
+    assert found.choice("task").warns == (label == "tickets")
+
+
+def test_a_threshold_makes_the_label_binary():
+    found = drafted(label="usage_hours", above=20)
+    assert found.task == "binary"
+    assert found.choice("label").chosen == "2 classes"
+
+
+def test_where_nothing_tells_when_the_label_is_known_a_person_is_asked():
+    found = drafted(churn().drop(columns="decided_at"))
+    assert not found.known_at
+    assert found.choice("label.known_after").warns
+
+
+def test_a_time_that_is_missing_where_there_is_a_label_is_not_when_it_was_known():
+    frame = churn()
+    frame.loc[::10, "decided_at"] = pd.NaT
+    assert not drafted(frame).known_at
+
+
+def test_a_history_that_ended_has_an_end_and_a_gap_is_told():
+    frame = churn(40)
+    assert drafted(frame).end is None
+    at = frame["snapshot_at"]
+    gap = (at >= "2026-06-01") & (at < "2026-06-08")
+    found = drafted(frame[~gap & (at < "2026-08-01")], every="weekly")
+    assert str(found.end) == "2026-08-03"
+    assert found.choice("gaps").chosen == "1 periods"
+
+
+REFUSED = {
+    "--time when: the source has no such column; it has customer_id": {"event_time": "when"},
+    "--entity who: the source has no such column": {"entity": "who"},
+    "already identifies the row": {"label": "snapshot_at"},
+    "has one value in all 1,800 rows": {"label": "country"},
+    "one class, '0', in all": {"label": "usage_hours", "above": 1e9},
+    "is text with 1,800 different values": {"label": "note"},
+    "holds no numbers or classes": {"label": "decided_at"},
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_a_model_is_refused_with_the_fix(message: str):
+    with pytest.raises(DataError, match=message):
+        drafted(**REFUSED[message])
+
+
+def test_a_label_that_is_never_there_is_refused():
+    with pytest.raises(DataError, match="missing in every row"):
+        drafted(churn().assign(left=None))
+
+
+def test_rows_that_nothing_tells_apart_are_refused_unless_an_entity_is_named():
+    frame = pd.concat([churn(), churn()]).sort_values("snapshot_at").reset_index(drop=True)
+    with pytest.raises(DataError, match=r"no column tells the rows apart: .* add a row number"):
+        drafted(frame)
+    found = drafted(frame, entity="customer_id").choice("entity")
+    assert found.warns
+    assert "1,800 of 3,600 rows repeat" in found.reason
+
+
+def test_a_table_without_any_input_is_refused():
+    with pytest.raises(DataError, match="no column is left as an input: country"):
+        drafted(churn()[["customer_id", "snapshot_at", "country", "left"]])

@@ -1,0 +1,80 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from mlops_assets.domain.errors import SourceError
+from mlops_assets.stores.new_source import new_source
+from mlops_assets.stores.sources import column_names
+from mlops_assets_tests.churn import churn, write_csv
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with tables that the user stands in; models are in models/."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "models").mkdir()
+    write_csv(churn(2), tmp_path / "data" / "churn.csv")
+    churn(2).to_parquet(tmp_path / "churn.parquet")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def made(text: str, here: Path, table: str = ""):
+    return new_source(text, table=table, model="churn", folder=here / "models" / "churn")
+
+
+def test_a_relative_path_is_written_relative_to_the_model_and_read_from_here(here: Path):
+    found = made("data/churn.csv", here)
+    assert found.keys == {"kind": "csv", "path": "../../data/churn.csv"}
+    assert "left" in column_names(found.source, Path("/nowhere"))
+
+
+def test_an_absolute_path_stays_absolute(here: Path):
+    path = str(here / "churn.parquet")
+    assert made(path, here).keys == {"kind": "parquet", "path": path}
+
+
+def test_a_folder_is_of_the_kind_of_its_files(here: Path):
+    folder = here / "many"
+    folder.mkdir()
+    (here / "churn.parquet").rename(folder / "1.parquet")
+    assert made("many", here).keys["kind"] == "parquet"
+    write_csv(churn(1), folder / "2.csv")
+    with pytest.raises(SourceError, match=r"many holds Parquet and CSV files: .* glob"):
+        made("many", here)
+
+
+def test_a_database_needs_a_table_and_its_password_stays_out_of_the_file(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CHURN_DATABASE_URL", "")
+    with pytest.raises(SourceError, match="needs --table"):
+        made("sqlite:///x.db", here)
+    plain = made("sqlite:///x.db", here, table="churn")
+    assert plain.keys == {"kind": "sql", "url": "sqlite:///x.db", "table": "churn"}
+    secret = made("postgresql+psycopg2://me:hunter2@db/x", here, table="churn")
+    assert "hunter2" not in str(secret.keys)
+    assert secret.keys["url_env"] == secret.variable == "CHURN_DATABASE_URL"
+    assert "hunter2" in os.environ["CHURN_DATABASE_URL"]
+
+
+REFUSED = {
+    "nothing.csv": "nothing.csv is not there",
+    "nothing": "is no file or folder here, no s3",
+    "data/notes.txt": "the ending tells no kind of source",
+    "empty": "holds no Parquet or CSV files",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_is_no_source_is_refused(text: str, here: Path):
+    (here / "data" / "notes.txt").touch()
+    (here / "empty").mkdir()
+    with pytest.raises(SourceError, match=REFUSED[text]):
+        made(text, here)
+
+
+def test_a_table_of_a_file_is_refused(here: Path):
+    with pytest.raises(SourceError, match="--table goes with a database"):
+        made("data/churn.csv", here, table="x")
