@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mlops_assets.domain.errors import SourceError
-from mlops_assets.spec import CsvSource, ParquetSource
+from mlops_assets.spec_source import CsvSource, ParquetSource
 from mlops_assets.stores.sample import is_in_order, take_sample, time_columns
 from mlops_assets_tests.churn import churn, write_csv
 
