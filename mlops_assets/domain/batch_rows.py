@@ -11,25 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import MISSING_CATEGORY, ColumnType, Contract, ContractColumn
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.values import LARGEST_INTEGER, is_portable
-
-
-@dataclass(frozen=True)
-class Coded:
-    """A category column: `values[codes]`, with MISSING_CATEGORY for a missing value."""
-
-    codes: np.ndarray
-    values: tuple[str, ...]
-
-    def texts(self) -> np.ndarray:
-        """The column as an object array of str, of shape (n,)."""
-        texts: np.ndarray = np.array(self.values, dtype=object)[self.codes]
-        return texts
-
-
-Column = np.ndarray | Coded
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 
-from mlops_assets.domain.batch_rows import Coded, Column
+from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract
 from mlops_assets.domain.features import AsFloat32, DeriveColumns
 from mlops_assets.domain.training import outputs_of

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mlops_assets.domain.answer_columns import answer_columns
 from mlops_assets.domain.contract import MISSING_CATEGORY, ContractColumn
 from mlops_assets.domain.errors import DataError
 
-SCORE = "prediction score"
 QUANTILE_POINTS = 1001
 
 
@@ -41,7 +41,7 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """The profiles of a model's inputs and of its score."""
+    """The profiles of a model's inputs and of its answers (domain.answer_columns)."""
 
     columns: dict[str, ColumnProfile]
 
@@ -63,19 +63,6 @@ def _column_from_json(data: Mapping[str, Any]) -> ColumnProfile:
     return ColumnProfile(**{**data, "quantiles": tuple(data["quantiles"])})
 
 
-def score_columns(outputs: NDArray[Any], classes: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
-    """The model's score as columns: outputs (n, 1), (n, 2) or (n, classes).
-
-    The value of a regression and the probability of class 1 are SCORE; more classes have one
-    column "p(<class>)" each, named by index without `classes`.
-    """
-    scores = np.asarray(outputs, dtype=np.float64)
-    if scores.shape[1] <= 2:
-        return {SCORE: scores[:, -1]}
-    names = classes or [str(index) for index in range(scores.shape[1])]
-    return {f"p({name})": scores[:, index] for index, name in enumerate(names)}
-
-
 def build(
     columns: Mapping[str, NDArray[Any]],
     contract_columns: Sequence[ContractColumn],
@@ -87,18 +74,22 @@ def build(
     `columns` are (n,) arrays as a scorer takes them: float64 with NaN for missing, or text with
     MISSING_CATEGORY. Raises DataError for a column that is not there or has other rows.
     """
-    scores = score_columns(outputs, classes)
+    answers = answer_columns(outputs, classes)
     profiles = {}
     for column in contract_columns:
         values = columns.get(column.name)
-        if values is None or len(values) != len(outputs) or column.name in scores:
+        if values is None or len(values) != len(outputs) or column.name in answers:
             raise DataError(
                 f"column {column.name!r} cannot be profiled: it must be there once and have "
                 f"{len(outputs)} rows, not {'none' if values is None else len(values)}"
             )
         profile = profile_levels if column.type == "category" else profile_numbers
         profiles[column.name] = profile(values)
-    return Profile(profiles | {name: profile_numbers(values) for name, values in scores.items()})
+    return Profile(profiles | {name: _profile_answer(answer) for name, answer in answers.items()})
+
+
+def _profile_answer(values: NDArray[Any]) -> ColumnProfile:
+    return profile_levels(values) if values.dtype == object else profile_numbers(values)
 
 
 def profile_numbers(values: NDArray[Any]) -> ColumnProfile:
@@ -118,25 +109,3 @@ def profile_levels(values: NDArray[Any]) -> ColumnProfile:
     levels = Counter(np.asarray(values, dtype=object).tolist())
     missing = levels.pop(MISSING_CATEGORY, 0)
     return ColumnProfile("category", len(values), missing, levels=dict(levels))
-
-
-def draw(profile: Profile, rows: int, seed: int) -> dict[str, NDArray[Any]]:
-    """Rows (n,) per column that look like the profile, for pictures.
-
-    Each column is drawn alone: relations between columns are not kept.
-    """
-    rng = np.random.default_rng(seed)
-    return {name: _draw_column(column, rows, rng) for name, column in profile.columns.items()}
-
-
-def _draw_column(column: ColumnProfile, rows: int, rng: np.random.Generator) -> NDArray[Any]:
-    if column.kind == "category":
-        names = np.array([*column.levels, MISSING_CATEGORY], dtype=object)
-        counts = np.array([*column.levels.values(), column.missing], dtype=np.float64)
-        if not counts.sum():
-            return np.full(rows, MISSING_CATEGORY, dtype=object)
-        return np.asarray(rng.choice(names, size=rows, p=counts / counts.sum()), dtype=object)
-    if not column.quantiles:
-        return np.full(rows, np.nan)
-    drawn = rng.choice(np.array(column.quantiles), size=rows)
-    return np.where(rng.random(rows) < column.missing / column.rows, np.nan, drawn)

@@ -155,8 +155,10 @@ def _show_exactly(table: list[dict[str, Any]], verdicts: Mapping[str, ColumnDrif
         found = verdicts.get(row["column_name"])
         row["drift_score"] = NOT_JUDGED
         if found:
-            limit = f"limit {found.threshold:.2g}"
-            row["drift_score"] = f"change {found.effect:.3f}, p = {found.p_value:.2g} ({limit})"
+            row["drift_score"] = (
+                f"effect {found.effect:.3f} (limit {found.min_effect:g}), "
+                f"p = {found.p_value:.2g} (limit {found.threshold:.2g})"
+            )
 
 
 def _summary(report: DriftReport, title: str) -> str:
@@ -165,7 +167,8 @@ def _summary(report: DriftReport, title: str) -> str:
     lines = "".join(
         f"<tr{' class=flagged' if test.flagged else ''}>"
         f"<td>{html.escape(test.column)}</td><td>{html.escape(test.test)}</td>"
-        f"<td>{test.effect:.3f}</td><td>{test.p_value:.2g}</td><td>{test.threshold:.2g}</td>"
+        f"<td>{test.statistic:.4g}</td><td>{test.p_value:.2g}</td><td>{test.threshold:.2g}</td>"
+        f"<td>{test.effect:.3f}</td><td>{test.min_effect:g}</td>"
         f"<td>{'drifted' if test.flagged else 'no drift'}</td></tr>"
         for test in tests
     )
@@ -180,7 +183,7 @@ def _summary(report: DriftReport, title: str) -> str:
         f"<p><b>{verdict}</b>, in {report.rows:,} rows.</p>"
         f"<ul>{''.join(f'<li>{html.escape(reason)}' for reason in reasons)}</ul>"
         f"<details><summary>All {len(tests)} tests</summary><table><thead><tr><th>column"
-        "<th>test<th>size of change<th>p-value<th>limit<th>verdict</thead>"
+        "<th>test<th>statistic<th>p-value<th>limit<th>effect<th>limit<th>verdict</thead>"
         f"<tbody>{lines}</tbody></table></details></header>"
     )
 

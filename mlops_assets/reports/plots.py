@@ -53,7 +53,7 @@ MOST_COLUMNS = 25
 
 
 def columns_drift(report: DriftReport, min_effect: float | None = None) -> Any:
-    """Size of each column's change by its most telling test, 0 to 1; flagged ones in red.
+    """Effect of each column's most telling test (domain.column_tests); flagged ones in red.
 
     `min_effect`, where known, is drawn as a line: smaller changes are never flagged. A column
     beyond the line that is not flagged may have changed by chance.
@@ -81,7 +81,7 @@ def columns_drift(report: DriftReport, min_effect: float | None = None) -> Any:
     axes.grid(False, axis="y")
     line = f"; line: smallest that counts, {min_effect:g}" if min_effect is not None else ""
     rest = f"; {hidden} smaller ones not shown" if hidden else ""
-    axes.set_xlabel(f"Size of the change, 0 to 1{line}{rest}")
+    axes.set_xlabel(f"Size of the change{line}{rest}")
     return figure
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pyarrow as pa
 
-from mlops_assets.domain.batch_rows import Coded, Column, check_rows, check_types
+from mlops_assets.domain.batch_rows import check_rows, check_types
+from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import BundleError
 from mlops_assets.stores.bundles import (

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_assets.domain.batch_rows import Coded, Column
+from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import BundleError
 

@@ -4,7 +4,7 @@ Delta gives atomic commits and old versions; this module adds what the loop need
 written once per content, and an append identified by its source happens once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,7 @@ __all__ = ["PERIOD", "Lake", "Written", "content_hash"]
 PERIOD = "period"
 # Commits of others that one write may meet in a row before it gives up.
 ATTEMPTS = 10
+BATCH_ROWS = 65_536
 
 Result = TypeVar("Result")
 
@@ -122,6 +123,33 @@ class Lake:
         delta = DeltaTable(self.path(model, table), version=version)
         return _rows(delta, periods=periods, columns=columns)
 
+    def batches(
+        self,
+        model: str,
+        table: str,
+        *,
+        periods: Sequence[str],
+        columns: Sequence[str],
+        where: ds.Expression | None = None,
+        dictionaries: Collection[str] = (),
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of these periods that satisfy `where`, batch by batch, in flat memory.
+
+        Text columns named in `dictionaries` stay coded as the files hold them. The order of rows
+        and the cut into batches mean nothing.
+        """
+        delta = DeltaTable(self.path(model, table))
+        options = ds.ParquetReadOptions(dictionary_columns=set(dictionaries))
+        rows = delta.to_pyarrow_dataset(filesystem=_local(delta), parquet_read_options=options)
+        chosen = ds.field(PERIOD).isin(pa.array(list(periods), pa.string()))
+        yield from rows.to_batches(
+            columns=list(columns),
+            filter=chosen if where is None else chosen & where,
+            batch_size=BATCH_ROWS,
+            batch_readahead=2,
+            fragment_readahead=1,
+        )
+
     def schema(self, model: str, table: str) -> dict[str, str]:
         """Names and Arrow types of the table's columns; empty if nothing was ever written."""
         if not self.exists(model, table):
@@ -178,12 +206,18 @@ def _rows(
     filters = None
     if periods is not None and PERIOD in delta.metadata().partition_columns:
         filters = ds.field(PERIOD).isin(pa.array(list(periods), pa.string()))
-    # Delta's own reader calls Python from Arrow's threads, and a process that ends meanwhile
-    # aborts; Arrow's reader of local files does not.
-    root = urlsplit(delta.table_uri)
-    local = None
-    if root.scheme in ("", "file"):
-        local = SubTreeFileSystem(unquote(root.path), LocalFileSystem())
     return delta.to_pyarrow_table(
-        filters=filters, columns=list(columns) if columns else None, filesystem=local
+        filters=filters, columns=list(columns) if columns else None, filesystem=_local(delta)
     )
+
+
+def _local(delta: DeltaTable) -> SubTreeFileSystem | None:
+    """Arrow's own access to a table in local files; None for object storage.
+
+    Delta's own reader calls Python from Arrow's threads, and a process that ends meanwhile
+    aborts; Arrow's reader of local files does not.
+    """
+    root = urlsplit(delta.table_uri)
+    if root.scheme not in ("", "file"):
+        return None
+    return SubTreeFileSystem(unquote(root.path), LocalFileSystem())

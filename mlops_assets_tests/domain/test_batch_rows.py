@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_assets.domain.batch_rows import Coded, check_rows, check_types
+from mlops_assets.domain.batch_rows import check_rows, check_types
+from mlops_assets.domain.coded import Coded
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, ContractColumn
 from mlops_assets.domain.errors import DataError, RequestError
 from mlops_assets.domain.requests import RequestParser

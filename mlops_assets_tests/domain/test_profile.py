@@ -5,16 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlops_assets.domain.answer_columns import PREDICTED, SCORE
 from mlops_assets.domain.contract import MISSING_CATEGORY, ContractColumn
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.profile import (
-    SCORE,
     Profile,
     build,
-    draw,
     profile_levels,
     profile_numbers,
-    score_columns,
 )
 
 CONTRACT = (
@@ -56,17 +54,6 @@ def test_a_profile_knows_rows_missing_values_quantiles_and_levels():
 
 def test_quantiles_of_whole_numbers_are_whole_numbers():
     assert set(profile_numbers(np.array([1.0, 2.0, 2.0, 4.0])).quantiles) == {1.0, 2.0, 4.0}
-
-
-def test_the_score_of_two_classes_is_the_probability_of_class_1():
-    assert score_columns(np.array([[0.2, 0.8]]))[SCORE].tolist() == [0.8]
-    assert score_columns(np.array([[7.5]]))[SCORE].tolist() == [7.5]
-
-
-def test_several_classes_have_one_score_column_each():
-    profile = build(columns(), CONTRACT, outputs(classes=3), ("low", "mid", "high"))
-    assert [name for name in profile.columns if "(" in name] == ["p(low)", "p(mid)", "p(high)"]
-    assert list(score_columns(outputs(classes=3))) == ["p(0)", "p(1)", "p(2)"]
 
 
 @pytest.mark.parametrize("name", ["distance", "carrier"])
@@ -111,32 +98,24 @@ def test_a_profile_holds_no_rows():
     assert json.loads(build(columns(), CONTRACT, outputs()).to_json())
 
 
-def test_a_drawn_sample_looks_like_the_profiled_columns():
-    drawn = draw(build(columns(), CONTRACT, outputs()), 20_000, seed=3)
-    assert set(drawn) == {"distance", "night", "carrier", SCORE}
-    assert np.nanmean(drawn["distance"]) == pytest.approx(700, abs=8)
-    assert np.nanstd(drawn["distance"]) == pytest.approx(100, abs=5)
-    assert np.isnan(drawn["distance"]).mean() == pytest.approx(0.2, abs=0.03)
-    assert drawn["night"].mean() == pytest.approx(0.3, abs=0.03)
-    assert (drawn["carrier"] == "AA").mean() == pytest.approx(0.6, abs=0.03)
-    assert (drawn["carrier"] == MISSING_CATEGORY).mean() == pytest.approx(0.1, abs=0.03)
+def test_a_classifiers_profile_counts_the_classes_it_predicts_and_a_regressions_has_none():
+    profile = build(columns(), CONTRACT, outputs(classes=3), ("low", "mid", "high"))
+    levels = profile.columns[PREDICTED].levels
+    likeliest = outputs(classes=3).argmax(axis=1)
+    assert levels == {n: int((likeliest == i).sum()) for i, n in enumerate(("low", "mid", "high"))}
+    assert [name for name in profile.columns if "(" in name] == ["p(low)", "p(mid)", "p(high)"]
+    assert set(build(columns(), CONTRACT, outputs()[:, :1]).columns) == {
+        "distance", "night", "carrier", SCORE
+    }  # fmt: skip
 
 
-def test_drawing_again_with_the_same_seed_gives_the_same_rows():
-    profile = build(columns(), CONTRACT, outputs())
-    first, again, other = (draw(profile, 50, seed) for seed in (1, 1, 2))
-    for name in profile.columns:
-        np.testing.assert_array_equal(first[name], again[name])
-    assert not np.array_equal(first[SCORE], other[SCORE])
-
-
-def test_an_empty_column_draws_as_missing():
-    profile = Profile(
-        {
-            "number": profile_numbers(np.full(5, np.nan)),
-            "word": profile_levels(np.empty(0, dtype=object)),
-        }
+def test_a_profile_written_before_predicted_classes_were_kept_is_still_read():
+    old = (
+        b'{"columns": {"night": {"kind": "numeric", "levels": {}, "missing": 1, '
+        b'"quantiles": [0.0, 1.0], "rows": 3}, "carrier": {"kind": "category", '
+        b'"levels": {"AA": 2}, "missing": 0, "quantiles": [], "rows": 2}}}'
     )
-    drawn = draw(profile, 3, 0)
-    assert np.isnan(drawn["number"]).all()
-    assert drawn["word"].tolist() == [MISSING_CATEGORY] * 3
+    profile = Profile.from_json(old)
+    assert profile.columns["night"].quantiles == (0.0, 1.0)
+    assert profile.columns["carrier"].levels == {"AA": 2}
+    assert PREDICTED not in profile.columns

@@ -30,7 +30,7 @@ def columns(rows: int, seed: int = 0, extra: str = "x") -> Columns:
 
 def verdict(column: str, p: float, effect: float, flagged: bool, test: Any = "chi-square"):
     reason = f"{column}: changed by {effect}"
-    return ColumnDrift(column, test, 3.0, p, effect, 0.001, flagged, reason)
+    return ColumnDrift(column, test, 3.0, p, effect, 0.001, flagged, reason, 0.1)
 
 
 def a_report(*tests: ColumnDrift) -> DriftReport:
@@ -83,7 +83,7 @@ def test_the_drawn_table_has_drifted_columns_first_and_exact_p_values():
     assert rows["wind"] == (
         "Detected",
         "kolmogorov-smirnov",
-        "change 0.310, p = 1e-12 (limit 0.001)",
+        "effect 0.310 (limit 0.1), p = 1e-12 (limit 0.001)",
     )
     assert [row[0] for row in rows.values()] == ["Detected"] * 2 + ["Not Detected"] * 3
 

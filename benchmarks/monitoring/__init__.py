@@ -1,0 +1,1 @@
+"""What drift reports cost, and how often they are wrong when nothing changed."""
