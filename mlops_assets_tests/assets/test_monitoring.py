@@ -162,7 +162,11 @@ def test_the_drift_report_is_a_page_with_the_flagged_columns(closed: Closed):
     assert kept["flagged"] == flagged
     assert kept["judged"] is True
     tested = {test["column"] for test in kept["columns"]}
-    assert tested == {*loop.model("flight_delay").spec.columns, "prediction score"}
+    assert tested == {
+        *loop.model("flight_delay").spec.columns,
+        "prediction score",
+        "predicted class",
+    }
     # Every flag is explained by a test that is beyond its limits.
     assert set(flagged) == {test["column"] for test in kept["columns"] if test["flagged"]}
     drift = checks(closed.result)["no_drift"]

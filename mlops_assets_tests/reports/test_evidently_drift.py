@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlops_assets.domain.drift import ColumnDrift, DriftReport
+from mlops_assets.domain.answer_columns import PREDICTED
+from mlops_assets.domain.drift import ColumnDrift, DriftReport, drift
 from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.profile import Profile, profile_levels, profile_numbers
 from mlops_assets.reports import evidently_drift
 from mlops_assets.reports.drawn_columns import safe_text
 from mlops_assets.reports.evidently_drift import drift_html, drift_snapshot
@@ -166,6 +168,69 @@ def test_a_browser_draws_the_report_and_runs_nothing_foreign(browser_page: Any, 
     dialogs, requests, errors = visit(browser_page, path.as_uri())
     browser_page.get_by_text("Drift is detected for 40").wait_for()
     browser_page.locator("tbody tr", has_text="carrier").locator("button").last.click()
+    browser_page.locator(".js-plotly-plot .barlayer").first.wait_for()
+    browser_page.wait_for_timeout(500)
+    assert dialogs == []
+    assert browser_page.evaluate("window.hacked") is None
+    assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+    assert errors == []
+
+
+def hostile_period() -> tuple[DriftReport, Columns, Columns]:
+    """What `drift` makes of a period in which requests brought markup wherever they can."""
+    rng = np.random.default_rng(0)
+    before = {
+        "wind": rng.normal(size=900),
+        "speed": rng.uniform(0, 1, 900),
+        "carrier": rng.choice(np.array(["AA", "UA", "B6"], dtype=object), 900),
+        PREDICTED: rng.choice(np.array([f"no {HOSTILE}", f"yes {HOSTILE}"], dtype=object), 900),
+    }
+    now = {
+        "wind": np.zeros(400),
+        "speed": np.where(rng.random(400) < 0.3, -999.0, rng.uniform(0, 1, 400)),
+        "carrier": np.array([HOSTILE, "AA", "UA", "B6"] * 100, dtype=object),
+        PREDICTED: np.full(400, f"yes {HOSTILE}", dtype=object),
+    }
+    reference = Profile(
+        {
+            name: profile_levels(values) if values.dtype == object else profile_numbers(values)
+            for name, values in before.items()
+        }
+    )
+    report = drift(reference, now, false_alarm_rate=0.01, min_effect=0.1, min_rows=100, seed=0)
+    return report, before, now
+
+
+def test_stuck_range_new_level_and_predicted_class_are_drawn_with_both_limits():
+    report, before, now = hostile_period()
+    assert {name: test.test for name, test in report.by_column.items()} == {
+        "wind": "stuck",
+        "speed": "range",
+        "carrier": "new levels",
+        PREDICTED: "stuck",
+    }
+    rows = drawn_rows(drift_snapshot(report, before, now))
+    for name, found in report.by_column.items():
+        assert rows[name] == (
+            "Detected",
+            found.test,
+            f"effect {found.effect:.3f} (limit 0.1), p = {found.p_value:.2g} "
+            f"(limit {0.01 / len(report.columns):.2g})",
+        )
+
+
+@pytest.mark.browser
+def test_a_browser_runs_nothing_that_came_with_levels_and_classes(
+    browser_page: Any, tmp_path: Path
+):
+    report, before, now = hostile_period()
+    assert HOSTILE[:4] in before[PREDICTED][0]
+    path = tmp_path / "drift.html"
+    path.write_text(drift_html(report, before, now, "title"))
+    dialogs, requests, errors = visit(browser_page, path.as_uri())
+    browser_page.get_by_text("Drift is detected for 100").wait_for()
+    browser_page.get_by_text("range before (now -999").first.wait_for()
+    browser_page.locator("tbody tr", has_text="predicted class").locator("button").last.click()
     browser_page.locator(".js-plotly-plot .barlayer").first.wait_for()
     browser_page.wait_for_timeout(500)
     assert dialogs == []
