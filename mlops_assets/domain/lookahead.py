@@ -1,0 +1,101 @@
+"""Whether to retrain now or later: the least expected cost over the periods to come.
+
+A retrain costs its price at once; a model costs what it loses more than a fresh one would, which
+grows with its age. Both are summed over a horizon and minimised over all dates of the coming
+retrains by dynamic programming (Bellman 1957). The horizon is not known: what has run for t
+periods is expected to run for about as long again (Gott, Nature 363, 1993).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlops_assets.domain.evaluation import Floats
+
+HORIZON, LEAST_HORIZON, MOST_HORIZON = 1.0, 4, 120
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is to be expected, per row, of the served model and of one that is trained now.
+
+    A model loses `drift` more with each period of its age and `growth / rows` more for being
+    trained on so few rows. The served one, of age `age` in the coming period (0: trained on all
+    periods before) and trained on `live_rows`, loses `excess` beyond that. One trained now has
+    `fresh_rows` and is `delay` periods old when it starts to serve; `window` is the number of
+    newest periods it is trained on, None for all.
+    """
+
+    age: int
+    live_rows: float
+    fresh_rows: float
+    rows_per_period: float
+    drift: float
+    growth: float
+    excess: float
+    delay: int
+    window: int | None
+
+    @property
+    def benefit(self) -> float:
+        """What a model trained now is expected to lose less, per row of the coming period."""
+        live = self.drift * self.age + self.excess + self.growth / max(self.live_rows, 1)
+        return live - self.drift * self.delay - self.growth / max(self.fresh_rows, 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Expected costs in loss times rows: of a retrain now, and of the best later date.
+
+    `wait` is how many periods the best later date is away, None if there is none within the
+    `horizon`.
+    """
+
+    outlook: Outlook
+    price: float
+    cost_now: float
+    cost_later: float
+    wait: int | None
+    horizon: int
+
+    @property
+    def pays(self) -> bool:
+        """Whether retraining now costs less than any later date."""
+        return self.cost_now < self.cost_later
+
+    @property
+    def saving(self) -> float:
+        """What a retrain now saves against the best later date; negative if it costs."""
+        return self.cost_later - self.cost_now
+
+
+def plan(outlook: Outlook, *, price: float, periods: int) -> Plan:
+    """Compare retraining now with the best later date; `periods` is how long the history is."""
+    horizon = int(min(max(LEAST_HORIZON, HORIZON * periods), MOST_HORIZON))
+    fresh = _costs_when_trained(outlook, price, horizon)
+    ages = outlook.age + np.arange(horizon)
+    lost = outlook.drift * ages + outlook.excess + outlook.growth / max(outlook.live_rows, 1)
+    kept = np.cumsum(outlook.rows_per_period * np.maximum(lost, 0))
+    # The last date is never: nothing is paid at the end of the horizon.
+    later = kept + np.append(price + fresh[1:horizon], 0.0)
+    best = int(later.argmin())
+    return Plan(
+        outlook=outlook,
+        price=price,
+        cost_now=price + float(fresh[0]),
+        cost_later=float(later[best]),
+        wait=best + 1 if best + 1 < horizon else None,
+        horizon=horizon,
+    )
+
+
+def _costs_when_trained(outlook: Outlook, price: float, horizon: int) -> Floats:
+    """Least cost (horizon + 1,) from each period on, if a model was trained right before it."""
+    growing = 0.0 if outlook.window else outlook.rows_per_period
+    least = np.zeros(horizon + 1)
+    for start in range(horizon - 1, -1, -1):
+        ages = outlook.delay + np.arange(horizon - start)
+        rows = max(outlook.fresh_rows + growing * start, 1)
+        spent = np.cumsum(outlook.rows_per_period * (outlook.drift * ages + outlook.growth / rows))
+        least[start] = (spent + np.append(price + least[start + 1 : horizon], 0.0)).min()
+    return least
