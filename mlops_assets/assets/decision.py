@@ -1,6 +1,7 @@
 """What retrain_decision does with a period: gather the evidence, decide, keep."""
 
-from mlops_assets.domain.retraining import Decision, RetrainPolicy, decide
+from mlops_assets.domain.evidence import RetrainPolicy
+from mlops_assets.domain.retraining import Decision, decide
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 from mlops_assets.stores import monitoring

@@ -13,9 +13,10 @@ from mlops_assets.automation.past_retrains import (
     past_retrains,
 )
 from mlops_assets.automation.past_runs import handled
+from mlops_assets.domain.evidence import PeriodEvidence
 from mlops_assets.domain.governor import Situation, Verdict, govern
 from mlops_assets.domain.past_retrains import Cause
-from mlops_assets.domain.retraining import Decision, PeriodEvidence
+from mlops_assets.domain.retraining import Decision
 from mlops_assets.resources import ALL_PERIODS, MODEL_TAG, WINDOW_TAG, Stores
 from mlops_assets.spec import Model
 

@@ -7,8 +7,8 @@ import dagster as dg
 
 from mlops_assets.automation.jobs import job_name
 from mlops_assets.automation.past_runs import IN_PROGRESS
+from mlops_assets.domain.evidence import PeriodEvidence
 from mlops_assets.domain.past_retrains import Cause, Outcome, PastRetrain
-from mlops_assets.domain.retraining import PeriodEvidence
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 from mlops_assets.stores.registry import CHALLENGER, Version

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.evidence import PeriodEvidence
 from mlops_assets.domain.past_retrains import Cause, PastRetrain
-from mlops_assets.domain.retraining import Decision, PeriodEvidence
+from mlops_assets.domain.retraining import Decision
 
 MONTH = timedelta(days=30)
 

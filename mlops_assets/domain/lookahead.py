@@ -17,7 +17,7 @@ HORIZON, LEAST_HORIZON, MOST_HORIZON = 1.0, 4, 120
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is to be expected, per row, of the served model and of one that is trained now.
+    """What is to be expected, per row, of the served `version` and of one that is trained now.
 
     A model loses `drift` more with each period of its age and `growth / rows` more for being
     trained on so few rows. The served one, of age `age` in the coming period (0: trained on all
@@ -26,6 +26,7 @@ class Outlook:
     newest periods it is trained on, None for all.
     """
 
+    version: str
     age: int
     live_rows: float
     fresh_rows: float

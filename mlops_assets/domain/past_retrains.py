@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from mlops_assets.domain.retraining import PeriodEvidence
+from mlops_assets.domain.evidence import PeriodEvidence
 
 # at work: not ended. void: nothing was learned, because the run died, or its challenger can no
 # longer be released. refused: the challenger failed its gates. waits: it passed them, and may be

@@ -78,10 +78,12 @@ class History:
         return max(float(np.mean([self.scouts.fresh(i, None) for i in newest])), 1e-12)
 
 
-def outlook(history: History, *, holdout: int = 0) -> Outlook | None:
+def outlook(history: History, *, holdout: int = 0, abrupt: bool = False) -> Outlook | None:
     """Estimate what to expect; None until a served period has labels and scouts have a history.
 
-    A model that is trained now leaves the newest `holdout` labelled periods to its gates.
+    A model that is trained now leaves the newest `holdout` labelled periods to its gates. After
+    an `abrupt` change, which a test of the loss has found, only the newest period tells what the
+    served model loses; otherwise the newest four do.
     """
     scouts, live = history.scouts, history.versions[-1]
     labelled, coming = len(scouts), len(history.rows)
@@ -92,7 +94,7 @@ def outlook(history: History, *, holdout: int = 0) -> Outlook | None:
     window = _window(history, scale, growth, scout_growth)
     drift = scale * _curve(history, window)[0]
     end = max(labelled - holdout, 1)
-    own = range(max(live.end, labelled - SMOOTHED), labelled)
+    own = range(max(live.end, labelled - (1 if abrupt else SMOOTHED)), labelled)
     beyond = [
         scale
         * (
@@ -104,6 +106,7 @@ def outlook(history: History, *, holdout: int = 0) -> Outlook | None:
     ]
     newest = history.rows[-min(len(history.rows), MEMORY) :]
     return Outlook(
+        version=live.name,
         age=coming - live.end,
         live_rows=live.rows,
         fresh_rows=sum(history.rows[max(0, end - window) if window else 0 : end]),

@@ -14,6 +14,7 @@ import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
 from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.evidence import PeriodEvidence
 from mlops_assets.domain.labels import KNOWN_AT, LABEL, encode, known
 from mlops_assets.domain.restatement import KEYS, LabelChanges, label_changes
 from mlops_assets.domain.retraining import Decision, PeriodEvidence

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.evidence import PeriodEvidence
 from mlops_assets.domain.governor import Limits, Situation, govern
 from mlops_assets.domain.past_retrains import Cause, Outcome, PastRetrain
-from mlops_assets.domain.retraining import Action, Decision, PeriodEvidence
+from mlops_assets.domain.policies import Action
+from mlops_assets.domain.retraining import Decision
 
 NOW = datetime(2013, 3, 11, tzinfo=UTC)
 PERIODS = [f"2013-{month:02d}-01" for month in range(1, 13)]

@@ -1,0 +1,373 @@
+"""What a policy would have done: a history replayed through the code that decides in operation.
+
+Period by period the live version serves, labels arrive `delay` periods later, the evidence goes
+through `decide` and `govern`, and a retrain makes a new version from what is labelled by then.
+The cost of a replay is its loss, summed over rows, and the price of its retrains. Two schedules
+frame it: never to retrain, and to retrain each time. The value of a policy is the share it gains
+of what the best schedule gains over the better of these two; the best one, over all sets of
+dates, is found in hindsight by dynamic programming.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.evidence import PeriodEvidence, RetrainPolicy
+from mlops_assets.domain.governor import Limits, Situation, govern
+from mlops_assets.domain.lookahead import Plan, plan
+from mlops_assets.domain.past_retrains import Cause, Outcome, PastRetrain
+from mlops_assets.domain.policies import Action
+from mlops_assets.domain.retraining import Decision, decide
+from mlops_assets.domain.scouts import Moments, Scouts
+from mlops_assets.domain.staleness import History, Version, outlook
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a version is trained on: the last `window` (None: all) of the first `end` periods."""
+
+    end: int
+    window: int | None = None
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What the reports on a version say of a period whose labels have come."""
+
+    rows: int
+    loss: float
+    reference_loss: float
+    performance_judged: bool
+    harmed: bool
+    accuracy: float | None
+    drift_judged: bool
+    drift_flagged: tuple[str, ...]
+
+
+class Learner(Protocol):
+    """A history that versions can be trained on; both may be expensive, so it keeps them.
+
+    The first version is trained on the first `first` periods. A training leaves the newest
+    `holdout` labelled periods to the gates.
+    """
+
+    periods: Sequence[str]
+    times: Sequence[datetime]
+    rows: Sequence[int]
+    moments: Sequence[Moments]
+    first: int
+    holdout: int
+
+    def training_rows(self, training: Training) -> int:
+        """Rows that a version is trained on."""
+
+    def loss(self, training: Training, period: int) -> float:
+        """Mean loss of a version on a period."""
+
+    def report(self, training: Training, period: int) -> Reported:
+        """Reports on a version after a period, against its own reference."""
+
+    def worse(self, training: Training, than: Training, period: int) -> bool:
+        """Whether a version is surely worse on a period than another one."""
+
+    def refusal(self, challenger: Training, champion: Training) -> str:
+        """Why the gates refuse a challenger; empty if they don't."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A period: which version served it with which mean loss, and what followed.
+
+    `decision` is None while no served period has labels; `verdict` is the governor's word on it.
+    """
+
+    period: str
+    training: Training
+    rows: int
+    loss: float
+    decision: Decision | None
+    verdict: str
+    acted: Action
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A policy's way through the history; costs in loss times rows."""
+
+    policy: str
+    price: float
+    steps: tuple[Step, ...]
+    trainings: int
+
+    @property
+    def retrains(self) -> int:
+        """Trainings that were started, released or not."""
+        return self.trainings
+
+    @property
+    def alerts(self) -> int:
+        """Periods after which a person was told something."""
+        return sum(s.decision is not None and s.decision.action == "alert" for s in self.steps)
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of a row."""
+        return self.total_loss / max(sum(step.rows for step in self.steps), 1)
+
+    @property
+    def total_loss(self) -> float:
+        """Loss summed over all rows."""
+        return sum(step.rows * step.loss for step in self.steps)
+
+    @property
+    def cost(self) -> float:
+        """Loss summed over all rows, and the price of all trainings."""
+        return self.total_loss + self.price * self.trainings
+
+
+@dataclass
+class _Served:
+    """A version in a replay; `since` is the first period it serves."""
+
+    name: str
+    training: Training
+    since: int
+    outcome: Outcome = "serves"
+
+
+@dataclass
+class _World:
+    """What has happened so far in a replay."""
+
+    served: list[_Served]
+    evidence: list[PeriodEvidence] = field(default_factory=list)
+    past: list[PastRetrain] = field(default_factory=list)
+    handled: set[str] = field(default_factory=set)
+    made: int = 1
+
+    @property
+    def live(self) -> _Served:
+        return self.served[-1]
+
+    def serving(self, period: int) -> _Served:
+        return [one for one in self.served if one.since <= period][-1]
+
+
+def replay(
+    learner: Learner,
+    policy: RetrainPolicy,
+    limits: Limits,
+    *,
+    price: float,
+    delay: int = 0,
+    model: str = "backtest",
+    label: str = "",
+) -> Replay:
+    """Replay all periods from `learner.first` on. Raises DataError where there are too few."""
+    total = len(learner.periods)
+    if not 0 < learner.first < total:
+        raise DataError(
+            f"{model} has {total} periods, of which the first version needs {learner.first}: "
+            "a backtest needs more; ingest more history"
+        )
+    world = _World([_Served("1", Training(learner.first), learner.first)])
+    steps = []
+    for now in range(learner.first, total):
+        live = world.live
+        loss = learner.loss(live.training, now)
+        decision: Decision | None = None
+        verdict = ""
+        acted: Action = "nothing"
+        newest = now - delay
+        if newest >= learner.first and now < total - 1:
+            world.evidence.append(_evidence(learner, world, policy, newest, now, price))
+            decision = decide(model, world.evidence, policy)
+            verdict, acted = _act(learner, world, decision, limits, newest, now)
+        steps.append(
+            Step(
+                learner.periods[now],
+                live.training,
+                learner.rows[now],
+                loss,
+                decision,
+                verdict,
+                acted,
+            )
+        )
+    return Replay(label or policy.name, price, tuple(steps), world.made - 1)
+
+
+def _evidence(
+    learner: Learner, world: _World, policy: RetrainPolicy, newest: int, now: int, price: float
+) -> PeriodEvidence:
+    """What is known of the newest labelled period, when period `now` has been served."""
+    served = world.serving(newest)
+    found = learner.report(served.training, newest)
+    periods = newest - served.since + 1
+    worse = False
+    if found.harmed and len(world.served) > 1 and periods <= policy.rollback_periods:
+        before = world.served[max(world.served.index(served) - 1, 0)]
+        worse = learner.worse(served.training, before.training, newest)
+    worth = None
+    if policy.name == "benefit":
+        worth = _worth(learner, world, newest, now, price, found.harmed)
+    return PeriodEvidence(
+        period=learner.periods[newest],
+        version=served.name,
+        drift_judged=found.drift_judged,
+        drift_flagged=found.drift_flagged,
+        drift_alert=bool(found.drift_flagged),
+        performance_judged=found.performance_judged,
+        harmed=found.harmed,
+        loss=found.loss,
+        reference_loss=found.reference_loss,
+        accuracy=found.accuracy,
+        previous_is_better=worse,
+        periods_since_release=periods,
+        plan=worth,
+    )
+
+
+def _worth(
+    learner: Learner, world: _World, newest: int, now: int, price: float, harmed: bool
+) -> Plan | None:
+    """What a retrain is worth, as operation would estimate it."""
+    labelled = newest + 1
+    versions = [
+        Version(
+            name=one.name,
+            end=one.training.end,
+            window=one.training.window,
+            rows=learner.training_rows(one.training),
+            losses={
+                period: learner.loss(one.training, period)
+                for period in range(one.since, min(labelled, _until(world, place)))
+            },
+        )
+        for place, one in enumerate(world.served)
+    ]
+    history = History(Scouts(learner.moments[:labelled]), learner.rows[: now + 1], versions)
+    expected = outlook(history, holdout=learner.holdout, abrupt=harmed)
+    return None if expected is None else plan(expected, price=price, periods=now + 1)
+
+
+def _until(world: _World, place: int) -> int:
+    """The first period that neither a version nor the one after it serves.
+
+    A version that was replaced is scored beside its successor, as operation does.
+    """
+    later = world.served[place + 2 :]
+    return later[0].since if later else 10**9
+
+
+def _act(
+    learner: Learner, world: _World, decision: Decision, limits: Limits, newest: int, now: int
+) -> tuple[str, Action]:
+    """Let the governor judge, and do what is left to do."""
+    at = learner.times[now]
+    situation = Situation(
+        champion=world.live.name,
+        newest_period=decision.period,
+        now=at,
+        handled=frozenset(world.handled),
+    )
+    verdict = govern(decision, world.evidence, world.past, limits, situation)
+    if verdict.action != "start":
+        return verdict.reason, "nothing"
+    world.handled.add(decision.id)
+    if decision.action == "rollback":
+        if len(world.served) < 2:
+            return "there is no version before this one", "nothing"
+        before = world.served[-2]
+        world.served.append(_Served(before.name, before.training, now + 1))
+        return verdict.reason, "rollback"
+    world.made += 1
+    challenger = Training(max(newest + 1 - learner.holdout, 1), decision.window)
+    refused = learner.refusal(challenger, world.live.training)
+    name = str(world.made)
+    world.past.append(
+        PastRetrain(
+            decision=decision.id,
+            period=decision.period,
+            at=at,
+            cause=Cause.of(world.evidence[-1]),
+            outcome="refused" if refused else "serves",
+            challenger=name,
+        )
+    )
+    if refused:
+        return f"{verdict.reason}; the gates refused version {name}: {refused}", "retrain"
+    world.served.append(_Served(name, challenger, now + 1))
+    return verdict.reason, "retrain"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What never and always retraining cost at a price, and the best dates in hindsight."""
+
+    price: float
+    never: float
+    always: float
+    best: float
+    best_retrains: tuple[int, ...]
+
+    def value(self, cost: float) -> float | None:
+        """Share of what can be gained over the better of never and always; None if nothing can."""
+        start = min(self.never, self.always)
+        return (start - cost) / (start - self.best) if start - self.best > 1e-9 else None
+
+
+def tie_price(learner: Learner, delay: int = 0) -> float:
+    """The price at which never and always retraining cost the same (0 if never loses nothing)."""
+    never, always, dates = _extremes(learner, delay)
+    return max((never - always) / max(dates, 1), 0.0)
+
+
+def frame(learner: Learner, *, price: float, delay: int = 0) -> Frame:
+    """The costs that a policy is measured by, over training on all periods."""
+    never, always, dates = _extremes(learner, delay)
+    best, chosen = _hindsight(learner, price, delay)
+    return Frame(price, never, always + price * dates, best, chosen)
+
+
+def _extremes(learner: Learner, delay: int) -> tuple[float, float, int]:
+    first, total = learner.first, len(learner.periods)
+    never = always = 0.0
+    for period in range(first, total):
+        newest = Training(_trainable(learner, period, delay))
+        never += learner.rows[period] * learner.loss(Training(first), period)
+        always += learner.rows[period] * learner.loss(newest, period)
+    return never, always, total - 1 - first
+
+
+def _trainable(learner: Learner, period: int, delay: int) -> int:
+    """How many periods a version that serves from `period` on can be trained on."""
+    if period == learner.first:
+        return learner.first
+    return max(learner.first, period - delay - learner.holdout)
+
+
+def _hindsight(learner: Learner, price: float, delay: int) -> tuple[float, tuple[int, ...]]:
+    """The least cost, and before which periods it retrains (Bellman 1957)."""
+    first, total = learner.first, len(learner.periods)
+    # Least cost from a period on, and its dates, by the periods that the live version knows.
+    after: dict[int, tuple[float, tuple[int, ...]]] = dict.fromkeys(range(total + 1), (0.0, ()))
+    for period in range(total - 1, first - 1, -1):
+        here: dict[int, tuple[float, tuple[int, ...]]] = {}
+        for end in range(first, _trainable(learner, period, delay) + 1):
+            cost = learner.rows[period] * learner.loss(Training(end), period)
+            stay = after[end]
+            if period < total - 1:
+                fresh = after[_trainable(learner, period + 1, delay)]
+                if price + fresh[0] < stay[0]:
+                    stay = (price + fresh[0], (period + 1, *fresh[1]))
+            here[end] = (cost + stay[0], stay[1])
+        after = here
+    return after[first]
+
+
+def evenly(start: datetime, every: timedelta, count: int) -> tuple[datetime, ...]:
+    """Times of `count` periods, for histories that have none."""
+    return tuple(start + every * place for place in range(count))

@@ -1,0 +1,73 @@
+"""What is known about a period when a policy decides, and the numbers a user gives the policy."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mlops_assets.domain.lookahead import Plan
+
+PolicyName = Literal["benefit", "performance", "drift", "rule_of_thumb", "schedule"]
+
+
+@dataclass(frozen=True)
+class PeriodEvidence:
+    """What the reports of one period, served by one version, said.
+
+    `periods_since_release` counts the periods the version has served, this one included: 1 is
+    the first after the release. `drift_flagged` names the drifted columns. `accuracy`, `loss`
+    and `reference_loss` are None where there is none, `previous_is_better` says that the version
+    before this one surely had the lower loss on the period's rows. `plan` is what a retrain was
+    worth after this period (domain.lookahead), None where that could not be estimated.
+    """
+
+    period: str
+    version: str
+    drift_judged: bool
+    drift_flagged: tuple[str, ...]
+    drift_alert: bool
+    performance_judged: bool
+    harmed: bool
+    loss: float | None
+    reference_loss: float | None
+    accuracy: float | None
+    previous_is_better: bool
+    periods_since_release: int
+    plan: Plan | None = None
+
+    @property
+    def drifted(self) -> bool:
+        """Drift that enough rows stand for."""
+        return self.drift_judged and self.drift_alert
+
+    @property
+    def proven_harm(self) -> bool:
+        """Harm that enough labels stand for."""
+        return self.performance_judged and self.harmed
+
+    @property
+    def loss_text(self) -> str:
+        """The loss beside the one of the release, in words."""
+        if self.loss is None or self.reference_loss is None:
+            return "loss unknown"
+        return f"loss {self.loss:.4f}, at the release {self.reference_loss:.4f}"
+
+    @property
+    def drift_text(self) -> str:
+        """What drifted, in words."""
+        return "drift in " + (", ".join(self.drift_flagged) or "unnamed columns")
+
+
+@dataclass(frozen=True)
+class RetrainPolicy:
+    """When to act; the fields are those of a spec's `retraining` section.
+
+    `window` is the number of newest periods to train on, None for all; `benefit` chooses its own
+    where that is None.
+    """
+
+    name: PolicyName
+    cooldown: int
+    drift_patience: int
+    every: int
+    floor: float
+    rollback_periods: int
+    window: int | None
