@@ -17,7 +17,7 @@ from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.evidence import PeriodEvidence
 from mlops_assets.domain.labels import KNOWN_AT, LABEL, encode, known
 from mlops_assets.domain.restatement import KEYS, LabelChanges, label_changes
-from mlops_assets.domain.retraining import Decision, PeriodEvidence
+from mlops_assets.domain.retraining import Decision
 from mlops_assets.spec import Model
 from mlops_assets.stores.identified import identified
 from mlops_assets.stores.lake import PERIOD, Lake, Written
