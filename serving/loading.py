@@ -41,7 +41,7 @@ class LoadedModel:
 def load(bundle: Bundle) -> LoadedModel:
     """Verify, load and warm up one bundle; raises BundleError when it cannot serve."""
     folder = Path(bundle.path)
-    scorer = load_scorer(folder)
+    scorer = load_scorer(folder, bulk=True)
     warm_up(scorer)
     onnx = scorer if isinstance(scorer, OnnxScorer) and scorer.takes_records else None
     return LoadedModel(

@@ -14,11 +14,7 @@ def render(predicted: Predicted) -> Answer:
     `variant` is there where it is not the champion's answer; where several versions answered,
     each prediction names its own.
     """
-    classes = predicted.contract.classes
-    predictions = [
-        _one(prediction_id, output, classes)
-        for prediction_id, output in zip(predicted.ids, predicted.outputs, strict=True)
-    ]
+    predictions = _predictions(predicted)
     for one, (version, variant) in zip(predictions, predicted.rows, strict=False):
         one.update(version=version, variant=variant)
     body: dict[str, Any] = {
@@ -32,12 +28,28 @@ def render(predicted: Predicted) -> Answer:
     return Answer(200, orjson.dumps(body))
 
 
-def _one(prediction_id: str, output: list[float], classes: tuple[str, ...]) -> dict[str, Any]:
+def _predictions(predicted: Predicted) -> list[dict[str, Any]]:
+    classes = predicted.contract.classes
+    answered = zip(predicted.ids, predicted.outputs, strict=True)
     if not classes:
-        return {"prediction_id": prediction_id, "prediction": output[0]}
-    return {
-        "prediction_id": prediction_id,
-        # index() finds the first of equals: ties go to the lower class, here as everywhere.
-        "prediction": classes[output.index(max(output))],
-        "probability": dict(zip(classes, output, strict=True)),
-    }
+        return [{"prediction_id": name, "prediction": output[0]} for name, output in answered]
+    if len(classes) == 2:
+        # A tie goes to the lower class, here as everywhere.
+        no, yes = classes
+        return [
+            {
+                "prediction_id": name,
+                "prediction": yes if second > first else no,
+                "probability": {no: first, yes: second},
+            }
+            for name, (first, second) in answered
+        ]
+    return [
+        {
+            "prediction_id": name,
+            # index() finds the first of equals.
+            "prediction": classes[output.index(max(output))],
+            "probability": dict(zip(classes, output, strict=True)),
+        }
+        for name, output in answered
+    ]

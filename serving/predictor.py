@@ -128,9 +128,13 @@ class Predictor:
             scored.append((rows, part, self._score(model, state, variant, part)))
         for rows, part, served in scored:
             seconds = time.perf_counter() - started
-            record = records_of(served, part, stem, [ids[row] for row in rows], seconds)
+            names = ids if whole else [ids[row] for row in rows]
+            record = records_of(served, part, stem, names, seconds)
             self._write(model, record)
             self._count(model, state, served, part, seconds)
+            if whole:
+                outputs = served.outputs
+                break
             for row, output in zip(rows, served.outputs, strict=True):
                 outputs[row], by_row[row] = output, (served.version, served.variant)
         return Predicted(

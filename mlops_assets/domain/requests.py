@@ -63,7 +63,9 @@ class RequestParser:
     def parse(self, body: object) -> ParsedRequest:
         """Validate one decoded body; raises RequestError naming the first offending field."""
         request_id, records = self._envelope(body)
-        rows = [self._row(record, index) for index, record in enumerate(records)]
+        rows = self._plain_rows(records) or [
+            self._row(record, index) for index, record in enumerate(records)
+        ]
         return ParsedRequest(
             request_id=request_id,
             columns={
@@ -73,6 +75,20 @@ class RequestParser:
             entities=_entities(records, self._contract.entity),
             event_times=_event_times(records, self._time),
         )
+
+    def _plain_rows(self, records: Sequence[Any]) -> list[tuple[Any, ...]] | None:
+        """The inputs of records that all have the same keys, the right ones; None for others."""
+        if set(map(type, records)) != {dict}:
+            return None
+        more = len(self._extras & records[0].keys())
+        if {len(record) for record in records} != {len(self._names) + more}:
+            return None
+        if more and any(len(self._extras & record.keys()) != more for record in records):
+            return None
+        try:
+            return list(map(self._get, records))
+        except KeyError:
+            return None
 
     def _row(self, record: Any, index: int) -> tuple[Any, ...]:
         """The record's inputs in the contract's order; an absent nullable one is None."""

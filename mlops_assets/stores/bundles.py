@@ -12,7 +12,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -20,12 +20,17 @@ from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import BundleError
 from mlops_assets.stores.files import sha256_of, write_atomically
 
+if TYPE_CHECKING:
+    from mlops_assets.stores.bulk_onnx import BulkOnnx
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 CONTRACT = "contract.json"
 ESTIMATOR = "estimator.json"
 ONNX_MODEL = "model.onnx"
 SKOPS_MODEL = "model.skops"
+# Below this many rows ONNX Runtime is as fast by itself.
+BULK_ROWS = 128
 
 # All that a pipeline of ours may hold beyond what skops trusts by itself. A type outside this
 # list is refused, whatever the file says about itself.
@@ -114,8 +119,8 @@ def verify(folder: Path) -> Manifest:
     return manifest
 
 
-def load_scorer(folder: Path) -> Scorer:
-    """Verify the bundle and load its model.
+def load_scorer(folder: Path, bulk: bool = False) -> Scorer:
+    """Verify the bundle and load its model; with `bulk`, made ready for many rows, see OnnxScorer.
 
     Raises BundleError when the bundle does not verify, or its model cannot be loaded, isn't
     trusted, or does not fit its contract.
@@ -126,14 +131,18 @@ def load_scorer(folder: Path) -> Scorer:
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"Bundle {folder}: {CONTRACT} cannot be read: {error}") from error
     if manifest.runtime == "onnx":
-        return OnnxScorer(contract, folder / ONNX_MODEL)
+        return OnnxScorer(contract, folder / ONNX_MODEL, bulk)
     return SkopsScorer(contract, folder / SKOPS_MODEL)
 
 
 class OnnxScorer:
-    """Scores through ONNX Runtime, on one thread."""
+    """Scores through ONNX Runtime, on one thread.
 
-    def __init__(self, contract: Contract, path: Path) -> None:
+    With `bulk`, calls of BULK_ROWS and more are scored by `stores.bulk_onnx` where the model allows
+    it: several times faster, and equal within float32's rounding.
+    """
+
+    def __init__(self, contract: Contract, path: Path, bulk: bool = False) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -161,6 +170,11 @@ class OnnxScorer:
         self.takes_records = all(self._dtypes[name] is np.float64 for name in self.numeric)
         names = [node.name for node in self._session.get_outputs()]
         self._outputs = ["probabilities" if "probabilities" in names else names[-1]]
+        self.bulk: BulkOnnx | None = None
+        if bulk:
+            from mlops_assets.stores.bulk_onnx import bulk_of
+
+            self.bulk = bulk_of(path, self._outputs[0], options)
 
     def score(self, columns: Columns) -> np.ndarray:
         """Predict every row; see Scorer."""
@@ -168,6 +182,8 @@ class OnnxScorer:
             name: columns[name].astype(dtype, copy=False).reshape(-1, 1)
             for name, dtype in self._dtypes.items()
         }
+        if self.bulk is not None and len(next(iter(feed.values()))) >= BULK_ROWS:
+            return self.bulk.score(feed)
         output = self._session.run(self._outputs, feed)[0]
         return np.asarray(output, dtype=np.float64).reshape(len(output), -1)
 

@@ -1,0 +1,111 @@
+"""Many rows at once, against ONNX Runtime on the same graph."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+
+from mlops_assets.domain.contract import Task
+from mlops_assets.domain.features import as_arrays
+from mlops_assets.domain.training import Trial, fit
+from mlops_assets.domain.tree_scoring import Tree
+from mlops_assets.stores import bulk_onnx
+from mlops_assets.stores.bundles import BULK_ROWS, OnnxScorer
+from mlops_assets.stores.onnx_export import to_onnx
+from mlops_assets_tests.stores.test_onnx_export import DERIVED, SETTINGS, contract, frame, target
+
+CASES: list[tuple[str, Task]] = [
+    ("hist_gradient_boosting", "binary"),
+    ("hist_gradient_boosting", "multiclass"),
+    ("hist_gradient_boosting", "regression"),
+    ("lightgbm", "multiclass"),
+    ("lightgbm", "regression"),
+    ("xgboost", "binary"),
+]
+ROWS = 3 * BULK_ROWS
+LARGE = {"max_iter": 3, "max_leaf_nodes": 100, "min_samples_leaf": 2}
+
+
+def exported(folder: Path, estimator: str, task: Task, **settings: int) -> Path:
+    train = frame(800, 0, ("x", "y", None))
+    trial = Trial("t", estimator, settings or SETTINGS[estimator])
+    model = fit(trial, contract(task), DERIVED, train, target(train, task), seed=0)
+    path = folder / "model.onnx"
+    path.write_bytes(to_onnx(model, contract(task)))
+    return path
+
+
+@pytest.mark.parametrize(("estimator", "task"), CASES)
+def test_boosted_trees_give_what_onnx_runtime_gives(tmp_path: Path, estimator: str, task: Task):
+    path = exported(tmp_path, estimator, task)
+    bulk, alone = OnnxScorer(contract(task), path, bulk=True), OnnxScorer(contract(task), path)
+    assert bulk.bulk is not None
+    # Rows that were trained on lie on the trees' thresholds; the others hold unknown kinds.
+    rows = pd.concat([frame(ROWS, 0, ("x", "y", None)), frame(ROWS, 1, ("x", "new", "ö", None))])
+    columns = as_arrays(rows.reset_index(drop=True))
+    found, expected = bulk.score(columns), alone.score(columns)
+    assert found.shape == expected.shape
+    assert found.dtype == np.float64
+    scale = max(1.0, float(np.abs(expected).max()))
+    assert np.abs(found - expected).max() <= 1e-6 * scale
+    assert np.ptp(expected[:, 0]) > 0.1
+    few = {name: values[: BULK_ROWS - 1] for name, values in columns.items()}
+    assert (bulk.score(few) == alone.score(few)).all()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "task", "settings"),
+    [
+        ("logistic_regression", "binary", {}),
+        ("ridge", "regression", {}),
+        ("random_forest", "binary", {"n_estimators": 5}),
+        (
+            "hist_gradient_boosting",
+            "binary",
+            {"max_iter": 3, "max_leaf_nodes": 100, "min_samples_leaf": 2},
+        ),
+    ],
+)
+def test_what_has_no_small_trees_is_left_to_onnx_runtime(
+    tmp_path: Path, estimator: str, task: Task, settings: dict[str, int]
+):
+    path = exported(tmp_path, estimator, task, **settings)
+    assert OnnxScorer(contract(task), path, bulk=True).bulk is None
+
+
+def test_trees_that_are_read_wrongly_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    path = exported(tmp_path, "hist_gradient_boosting", "binary")
+    read = bulk_onnx._trees
+
+    def wrongly(given: dict[str, Any], prefix: str) -> list[Tree]:
+        trees = read(given, prefix)
+        one = trees[3]
+        trees[3] = replace(one, value=[one.value[0] + 1.0, *one.value[1:]])
+        return trees
+
+    monkeypatch.setattr(bulk_onnx, "_trees", wrongly)
+    assert OnnxScorer(contract("binary"), path, bulk=True).bulk is None
+    assert "differ from ONNX Runtime's" in caplog.text
+
+
+def test_a_graph_that_is_not_understood_is_served_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = exported(tmp_path, "hist_gradient_boosting", "regression")
+    model = onnx.load(path)
+    for node in model.graph.node:
+        if node.op_type == "TreeEnsembleRegressor":
+            node.attribute.append(onnx.helper.make_attribute("aggregate_function", "MAX"))
+    onnx.save(model, path)
+    caplog.set_level("INFO")
+    scorer = OnnxScorer(contract("regression"), path, bulk=True)
+    assert scorer.bulk is None
+    assert "not summed" in caplog.text
+    columns = as_arrays(frame(ROWS, 0, ("x",)))
+    assert len(scorer.score(columns)) == ROWS
