@@ -17,6 +17,7 @@ from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn, T
 from mlops_assets.domain.governor import Limits
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.domain.rows import ColumnRule, RowRule, RowsContract
+from mlops_assets.spec_derived import Derived
 from mlops_assets.spec_part import Part
 from mlops_assets.spec_serving import Serving
 from mlops_assets.spec_source import CsvSource, Source
@@ -106,18 +107,6 @@ class Validation(Part):
     )
     min_rows: int = Field(default=1, ge=0, description="Fewer rows in a period fail the check.")
     checks: tuple[RowCheck, ...] = Field(default=(), description="Rules over several columns.")
-
-
-class Derived(Part):
-    """A column computed from others inside the fitted pipeline."""
-
-    name: str = Field(description="Name of the new column.")
-    kind: Literal["difference", "ratio", "product", "cyclical", "log1p"] = Field(
-        description="difference a-b, ratio a/b, product a*b, cyclical (sine and cosine of a over "
-        "`cycle`), log1p of a."
-    )
-    columns: tuple[str, ...] = Field(description="One or two numeric columns.")
-    cycle: float | None = Field(default=None, gt=0, description="Length of a cycle.")
 
 
 class Candidate(Part):

@@ -6,10 +6,10 @@ Each problem names the place in the file, so that the user is led to the line.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mlops_assets import spec_derived, spec_source
 from mlops_assets.domain.estimators import missing_package
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.spec import LOWER_IS_BETTER, TASK_METRICS, ModelSpec
-from mlops_assets.spec_source import mistakes
 
 LAKE_COLUMNS = ("period", "reasons")
 LABEL_COLUMNS = ("label", "label_known_at")
@@ -53,7 +53,7 @@ def problems(spec: ModelSpec, source_columns: Sequence[str] | None = None) -> tu
 
 
 def _source(spec: ModelSpec) -> Iterator[Problem]:
-    for field, message in mistakes(spec.source):
+    for field, message in spec_source.mistakes(spec.source):
         yield Problem(("source", field), message)
 
 
@@ -153,28 +153,14 @@ def _columns(spec: ModelSpec) -> Iterator[Problem]:
 
 def _derived(spec: ModelSpec) -> Iterator[Problem]:
     seen = set(spec.source_columns) | set(RESERVED)
+    types = {name: column.type for name, column in spec.columns.items()}
     for place, rule in enumerate(spec.derived):
-        names = [f"{rule.name}_sin", f"{rule.name}_cos"] if rule.kind == "cyclical" else []
-        for name in (rule.name, *names):
+        for name in rule.names:
             if name in seen:
                 yield Problem(("derived", place, "name"), f"{name!r} is taken; choose another name")
-        seen.update((rule.name, *names))
-        wanted = 2 if rule.kind in ("difference", "ratio", "product") else 1
-        if len(rule.columns) != wanted:
-            yield Problem(
-                ("derived", place, "columns"),
-                f"{rule.kind} takes {wanted} column(s), {len(rule.columns)} given",
-            )
-        for name in rule.columns:
-            column = spec.columns.get(name)
-            if column is None or column.type == "category":
-                yield Problem(
-                    ("derived", place, "columns"),
-                    f"{name!r} is not a numeric column of this model; numeric are "
-                    f"{', '.join(n for n, c in spec.columns.items() if c.type != 'category')}",
-                )
-        if rule.kind == "cyclical" and rule.cycle is None:
-            yield Problem(("derived", place), "cyclical needs `cycle`, the length of one round")
+        seen.update(rule.names)
+        for field, message in spec_derived.mistakes(rule, types):
+            yield Problem(("derived", place, field), message)
 
 
 def _training(spec: ModelSpec) -> Iterator[Problem]:

@@ -100,7 +100,7 @@ def test_a_good_spec_has_no_problem():
         (("derived", 0, "columns"), "takes 1", {"derived": derived("log1p", "a", "b")}),
         (("derived", 0, "columns"), "not a numeric", {"derived": derived("log1p", "c")}),
         (("derived", 0, "columns"), "not a numeric", {"derived": derived("log1p", "x")}),
-        (("derived", 0), "needs `cycle`", {"derived": derived("cyclical", "a")}),
+        (("derived", 0, "cycle"), "needs `cycle`", {"derived": derived("cyclical", "a")}),
         (
             ("derived", 0, "name"),
             "taken",

@@ -77,7 +77,7 @@ def make_challenger(
     holdout = training_rows.read(model, stores.lake, manifest, split.holdout, classes)
     contract = spec.contract(model.name, classes)
     searched = _search(model, manifest, stores, contract, say)
-    derived = [rule.model_dump() for rule in spec.derived]
+    derived = [rule.as_step() for rule in spec.derived]
     say(f"refitting {searched.winner.name} on {len(refit_rows)} rows")
     pipeline = fit(
         searched.winner, contract, derived, refit_rows.frame, refit_rows.y, spec.training.seed
@@ -169,7 +169,7 @@ def _search(
     )
     picked = draw_evenly(len(train), spec.training.search_rows, spec.training.seed)
     frame, y = train.frame.iloc[picked], train.y[picked]
-    derived = [rule.model_dump() for rule in spec.derived]
+    derived = [rule.as_step() for rule in spec.derived]
     todo = trials([candidate.model_dump() for candidate in spec.training.candidates])
     tried = []
     for place, trial in enumerate(todo, 1):

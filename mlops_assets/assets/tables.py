@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
+from mlops_assets.domain.bins import Bins
 from mlops_assets.domain.features import DeriveColumns, model_frame
 from mlops_assets.domain.labels import KNOWN_AT, LABEL
 from mlops_assets.spec import Model, ModelSpec
@@ -30,9 +31,12 @@ def feature_rows(model: Model, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _derived(frame: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
+    """The derived columns that do not depend on the rows that a version was trained on."""
     columns = {}
     for rule in spec.derived:
-        step = DeriveColumns(rule.kind, rule.cycle)
+        if rule.is_learned:
+            continue
+        step = Bins(rule.edges) if rule.kind == "bins" else DeriveColumns(rule.kind, rule.cycle)
         values = step.fit_transform(frame[list(rule.columns)])
         if values.shape[1] == 1:
             columns[rule.name] = values[:, 0]

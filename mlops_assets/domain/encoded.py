@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 
+from mlops_assets.domain.bins import Bins
 from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract
 from mlops_assets.domain.features import AsFloat32, DeriveColumns
@@ -69,9 +70,16 @@ def _fill(transformer: Any, names: list[str], place: slice) -> Fill:
 
         return copy
 
+    own = isinstance(transformer, DeriveColumns | Bins)
+
     def transform(matrix: np.ndarray, columns: Mapping[str, Column]) -> None:
+        only = columns[names[0]]
+        if isinstance(only, Coded) and len(names) == 1:
+            # A step of one category depends on the level alone.
+            levels = pd.DataFrame({names[0]: np.array(only.values, dtype=object)})
+            matrix[:, place] = np.asarray(transformer.transform(levels))[only.codes]
+            return
         values = np.column_stack([_numeric(columns[name]) for name in names])
-        own = isinstance(transformer, DeriveColumns)
         matrix[:, place] = transformer.transform(
             values if own else pd.DataFrame(values, columns=names, copy=False)
         )

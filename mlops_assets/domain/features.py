@@ -10,21 +10,24 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
+from mlops_assets.domain.bins import Bins
 from mlops_assets.domain.contract import MISSING_CATEGORY, ContractColumn
+from mlops_assets.domain.levels import FrequentLevels
 
 NAN = float("nan")
 
 
 class DeriveColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Compute one derived column (two for `cyclical`) from one or two numeric columns.
+    """Compute one derived column (two for `cyclical`) from one or more numeric columns.
 
-    Input is an array of shape (n, 1) or (n, 2), output of shape (n, 1) or (n, 2). A missing
+    Input is an array of shape (n, columns), output of shape (n, 1) or (n, 2). A missing
     input, a division by zero and a logarithm of a value of -1 or less give NaN.
     """
 
@@ -52,6 +55,11 @@ class DeriveColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 out = first - last
             elif self.kind == "product":
                 out = first * last
+            elif self.kind == "sum":
+                # One by one, as compiled: the order of additions tells in the last bit.
+                out = first
+                for place in range(1, values.shape[1]):
+                    out = out + values[:, place]
             elif self.kind == "ratio":
                 out = np.where(last == 0, NAN, first / np.where(last == 0, 1, last))
             elif self.kind == "log1p":
@@ -120,26 +128,50 @@ def as_arrays(frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def preprocessor(
-    family: str, contract: Sequence[ContractColumn], derived: Sequence[Mapping[str, Any]]
+    family: str,
+    contract: Sequence[ContractColumn],
+    derived: Sequence[Mapping[str, Any]],
+    *,
+    is_regression: bool = False,
 ) -> ColumnTransformer:
     """Encoders for a family of estimators: "linear", "forest" or "boosting".
+
+    A rule of `derived` that `replaces` its columns takes their place.
 
     Trees get no scaler: a scaler in float32 moves values across split points once the pipeline
     is compiled.
     """
-    numbers = [c.name for c in contract if c.type != "category"]
-    categories = [c.name for c in contract if c.type == "category"]
+    replaced = {name for rule in derived if rule.get("replaces") for name in rule["columns"]}
+    seen = [c for c in contract if c.name not in replaced]
+    numbers = [c.name for c in seen if c.type != "category"]
+    categories = [c.name for c in seen if c.type == "category"]
     steps: list[tuple[str, Any, list[str]]] = []
     if numbers:
         steps.append(("numbers", _numeric(family), numbers))
     for rule in derived:
-        derive = DeriveColumns(rule["kind"], rule.get("cycle"))
-        numeric = _numeric(family)
-        step = derive if numeric == "passthrough" else make_pipeline(derive, *_steps(numeric))
+        step = _derived(family, rule, is_regression=is_regression)
         steps.append((f"derived_{rule['name']}", step, list(rule["columns"])))
     if categories:
         steps.append(("categories", _categorical(family), categories))
     return ColumnTransformer(steps, sparse_threshold=0.0)
+
+
+def _derived(family: str, rule: Mapping[str, Any], *, is_regression: bool) -> Any:
+    kind, one_hot = rule["kind"], family == "linear"
+    if kind == "bins":
+        return Bins(tuple(rule.get("edges") or ()), rule.get("quantiles"), one_hot)
+    if kind == "frequent":
+        return FrequentLevels(rule["min_share"], one_hot)
+    if kind == "target_mean":
+        # In training each row's mean is of other rows than its own fold's (cross-fitting), of any
+        # time within the window: Micci-Barreca 2001; Pargent et al. 2022.
+        folds = (KFold if is_regression else StratifiedKFold)(5, shuffle=True, random_state=0)
+        target = "continuous" if is_regression else "auto"
+        encoder = TargetEncoder(target_type=target, cv=folds)
+        return make_pipeline(encoder, StandardScaler()) if family == "linear" else encoder
+    derive = DeriveColumns(kind, rule.get("cycle"))
+    numeric = _numeric(family)
+    return derive if numeric == "passthrough" else make_pipeline(derive, *_steps(numeric))
 
 
 def pipeline(
@@ -149,7 +181,8 @@ def pipeline(
     estimator: Any,
 ) -> Pipeline:
     """The whole model: derived columns, encoders and estimator in one object."""
-    steps: list[tuple[str, Any]] = [("features", preprocessor(family, contract, derived))]
+    features = preprocessor(family, contract, derived, is_regression=is_regressor(estimator))
+    steps: list[tuple[str, Any]] = [("features", features)]
     if family != "linear":
         steps.append(("float32", AsFloat32()))
     return Pipeline([*steps, ("model", estimator)])

@@ -41,10 +41,14 @@ TRUSTED_TYPES = (
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
+    "mlops_assets.domain.bins.Bins",
     "mlops_assets.domain.features.AsFloat32",
     "mlops_assets.domain.features.DeriveColumns",
+    "mlops_assets.domain.levels.FrequentLevels",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.model_selection._split.KFold",
+    "sklearn.model_selection._split.StratifiedKFold",
     "sklearn.tree._tree.Tree",
 )
 

@@ -7,6 +7,7 @@ float32 would move values across split points.
 from typing import Any
 
 from mlops_assets.domain.contract import Contract
+from mlops_assets.stores import derived_onnx
 from mlops_assets.stores.boosted_onnx import register_converters
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
@@ -26,6 +27,7 @@ def to_onnx(pipeline: Any, contract: Contract) -> bytes:
     from mlops_assets.domain.features import AsFloat32, DeriveColumns
 
     register_converters()
+    derived_onnx.register()
     update_registered_converter(
         DeriveColumns,
         "MlopsAssetsDeriveColumns",
@@ -208,6 +210,11 @@ def _derived_graph(scope: Any, operator: Any, container: Any) -> None:
         graph = OnnxSub(first, last, **final)
     elif step.kind == "product":
         graph = OnnxMul(first, last, **final)
+    elif step.kind == "sum":
+        total = first
+        for index in range(1, step.n_features_in_ - 1):
+            total = OnnxAdd(total, column(index), **here)
+        graph = OnnxAdd(total, last, **final)
     elif step.kind == "ratio":
         empty = OnnxEqual(last, zero, **here)
         safe = OnnxWhere(empty, one, last, **here)

@@ -43,6 +43,8 @@ def derived(kind: str, *columns: Any, cycle: float | None = None) -> np.ndarray:
     [
         ("difference", 5.0, 3.0, 2.0),
         ("difference", 5.0, np.nan, np.nan),
+        ("sum", 5.0, 3.0, 8.0),
+        ("sum", 5.0, np.nan, np.nan),
         ("product", 5.0, 3.0, 15.0),
         ("product", np.nan, 0.0, np.nan),
         ("ratio", 6.0, 3.0, 2.0),
@@ -171,3 +173,54 @@ def test_every_family_takes_missing_numbers_and_unknown_categories(family: str):
     model.fit(frame, draw.normal(size=60))
     new = model_frame({"n": [np.nan], "i": [np.nan], "b": [None], "c": ["z"]}, CONTRACT.columns)
     assert np.isfinite(model.predict(new)).all()
+
+
+def of_levels(rows: int, levels: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """A category of many levels that has nothing to do with the answer."""
+    draw = np.random.default_rng(seed)
+    columns = CONTRACT.columns[3:]
+    texts = [f"k{level}" for level in draw.integers(0, levels, rows)]
+    return model_frame({"c": texts}, columns), draw.integers(0, 2, rows)
+
+
+MEAN: list[dict[str, Any]] = [
+    {"name": "m", "kind": "target_mean", "columns": ["c"], "replaces": True}
+]
+
+
+def test_the_mean_of_the_label_leaks_nothing_into_training():
+    from sklearn.linear_model import LogisticRegression
+
+    frame, y = of_levels(2000, 700, seed=0)
+    model = pipeline("boosting", CONTRACT.columns[3:], MEAN, LogisticRegression())
+    encoder = model.named_steps["features"]
+    crossed = encoder.fit_transform(frame, y).ravel()
+    # What a row's own label gives away: the encoding that a request would get.
+    direct = encoder.transform(frame).ravel()
+    assert abs(np.corrcoef(crossed, y)[0, 1]) < 0.1
+    assert np.corrcoef(direct, y)[0, 1] > 0.3
+
+
+def test_the_mean_of_an_unknown_level_is_that_of_all_rows():
+    from sklearn.linear_model import Ridge
+
+    frame, y = of_levels(500, 5, seed=1)
+    model = pipeline("boosting", CONTRACT.columns[3:], MEAN, Ridge()).fit(frame, y * 10.0)
+    encoded = model.named_steps["features"].transform(
+        model_frame({"c": ["z"]}, CONTRACT.columns[3:])
+    )
+    np.testing.assert_allclose(encoded, [[10 * y.mean()]])
+
+
+@pytest.mark.parametrize("family", ["linear", "forest", "boosting"])
+def test_a_replaced_column_is_seen_through_its_rule_alone(family: str):
+    from sklearn.linear_model import Ridge
+
+    rule = {"name": "f", "kind": "frequent", "columns": ["c"], "min_share": 0.3}
+    frame = model_frame({"c": ["x"] * 6 + ["y"] * 3 + ["r", "s"]}, CONTRACT.columns[3:])
+    for replaces in (True, False):
+        rules = [{**rule, "replaces": replaces}]
+        model = pipeline(family, CONTRACT.columns[3:], rules, Ridge()).fit(frame, range(11))
+        rare = model_frame({"c": ["r", "s"]}, CONTRACT.columns[3:])
+        first, second = model.named_steps["features"].transform(rare)
+        assert (first == second).all() == replaces

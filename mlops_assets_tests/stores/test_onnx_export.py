@@ -1,16 +1,22 @@
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import skops.io
 
 from mlops_assets.domain.contract import Contract, ContractColumn, Task
 from mlops_assets.domain.estimators import ESTIMATORS
 from mlops_assets.domain.features import as_arrays, model_frame
 from mlops_assets.domain.training import Trial, fit, outputs_of
+from mlops_assets.spec_derived import Derived
+from mlops_assets.stores.bundles import load_pipeline
 from mlops_assets.stores.onnx_export import to_onnx
+from mlops_assets_tests.loop import SHIPPED, read_model
 
 COLUMNS = (
     ContractColumn("hour", "integer", nullable=False),
@@ -25,6 +31,11 @@ DERIVED: list[dict[str, Any]] = [
     {"name": "c", "kind": "product", "columns": ["size", "hour"]},
     {"name": "d", "kind": "log1p", "columns": ["weight"]},
     {"name": "e", "kind": "cyclical", "columns": ["hour"], "cycle": 24},
+    {"name": "f", "kind": "sum", "columns": ["size", "weight", "hour"]},
+    {"name": "g", "kind": "bins", "columns": ["size"], "edges": [5.1, 20.5, 100]},
+    {"name": "h", "kind": "bins", "columns": ["weight"], "quantiles": 5},
+    {"name": "i", "kind": "frequent", "columns": ["kind"], "min_share": 0.2},
+    {"name": "j", "kind": "target_mean", "columns": ["kind"]},
 ]
 SETTINGS: dict[str, dict[str, Any]] = {
     "logistic_regression": {},
@@ -168,3 +179,34 @@ def test_a_column_with_the_name_of_an_output_is_refused():
     model = fit(trial, contract("binary", columns), [], train, np.arange(100) % 2, 0)
     with pytest.raises(ValueError, match="'probabilities' has the name of a step"):
         to_onnx(model, contract("binary", columns))
+
+
+FLIGHTS: list[dict[str, Any]] = [
+    {"name": "total", "kind": "sum", "columns": ["temp", "dewp", "humid"]},
+    {"name": "far", "kind": "bins", "columns": ["distance"], "edges": [200, 500, 1000, 2475]},
+    {"name": "windy", "kind": "bins", "columns": ["wind_speed"], "quantiles": 8},
+    {"name": "place", "kind": "frequent", "columns": ["dest"], "min_share": 0.02},
+    {"name": "airline", "kind": "target_mean", "columns": ["carrier"]},
+]
+
+
+@pytest.mark.parametrize(
+    "estimator", ["logistic_regression", "random_forest", "hist_gradient_boosting"]
+)
+def test_twenty_thousand_flights_are_served_as_trained(estimator: str, tmp_path: Path):
+    spec = read_model(SHIPPED / "flight_delay").spec
+    rows = pq.read_table(SHIPPED / "../data/flights_2013.parquet").to_pandas()
+    rows = rows[rows["arrival_delay_minutes"].notna()].sample(40_000, random_state=0)
+    found = spec.contract("flight_delay", ("0", "1"))
+    data = model_frame(rows, found.columns)
+    late = (rows["arrival_delay_minutes"] > 15).to_numpy().astype(int)
+    rules = [Derived.model_validate(rule).as_step() for rule in FLIGHTS]
+    trial = Trial("t", estimator, SETTINGS[estimator])
+    model = fit(trial, found, rules, data[:20_000], late[:20_000], seed=0)
+    expected = outputs_of(model, data[20_000:], "binary")
+    served = run(to_onnx(model, found), as_arrays(data[20_000:]))
+    assert np.abs(served - expected).max() <= 1e-6
+    # The fallback reads the same steps from a file in which nothing is pickled.
+    skops.io.dump(model, tmp_path / "model.skops")
+    again = load_pipeline(tmp_path / "model.skops")
+    np.testing.assert_array_equal(outputs_of(again, data[20_000:], "binary"), expected)
