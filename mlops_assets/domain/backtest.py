@@ -2,78 +2,37 @@
 
 Period by period the live version serves, labels arrive `delay` periods later, the evidence goes
 through `decide` and `govern`, and a retrain makes a new version from what is labelled by then.
-The cost of a replay is its loss, summed over rows, and the price of its retrains. Two schedules
-frame it: never to retrain, and to retrain each time. The value of a policy is the share it gains
-of what the best schedule gains over the better of these two; the best one, over all sets of
-dates, is found in hindsight by dynamic programming.
+The cost of a replay is its loss, summed over rows, and the price of its retrains; what it could
+have been, domain.hindsight tells.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evidence import PeriodEvidence, RetrainPolicy
 from mlops_assets.domain.governor import Limits, Situation, govern
+from mlops_assets.domain.hindsight import Frame, frame, tie_price
+from mlops_assets.domain.learner import Learner, Reported, Training, first_training
 from mlops_assets.domain.lookahead import Plan, plan
-from mlops_assets.domain.past_retrains import Cause, Outcome, PastRetrain
+from mlops_assets.domain.past_retrains import Cause, PastRetrain
 from mlops_assets.domain.policies import Action
 from mlops_assets.domain.retraining import Decision, decide
-from mlops_assets.domain.scouts import Moments, Scouts
+from mlops_assets.domain.scouts import Scouts
 from mlops_assets.domain.staleness import History, Version, outlook
 
-
-@dataclass(frozen=True)
-class Training:
-    """What a version is trained on: the last `window` (None: all) of the first `end` periods."""
-
-    end: int
-    window: int | None = None
-
-
-@dataclass(frozen=True)
-class Reported:
-    """What the reports on a version say of a period whose labels have come."""
-
-    rows: int
-    loss: float
-    reference_loss: float
-    performance_judged: bool
-    harmed: bool
-    accuracy: float | None
-    drift_judged: bool
-    drift_flagged: tuple[str, ...]
-
-
-class Learner(Protocol):
-    """A history that versions can be trained on; both may be expensive, so it keeps them.
-
-    The first version is trained on the first `first` periods. A training leaves the newest
-    `holdout` labelled periods to the gates.
-    """
-
-    periods: Sequence[str]
-    times: Sequence[datetime]
-    rows: Sequence[int]
-    moments: Sequence[Moments]
-    first: int
-    holdout: int
-
-    def training_rows(self, training: Training) -> int:
-        """Rows that a version is trained on."""
-
-    def loss(self, training: Training, period: int) -> float:
-        """Mean loss of a version on a period."""
-
-    def report(self, training: Training, period: int) -> Reported:
-        """Reports on a version after a period, against its own reference."""
-
-    def worse(self, training: Training, than: Training, period: int) -> bool:
-        """Whether a version is surely worse on a period than another one."""
-
-    def refusal(self, challenger: Training, champion: Training) -> str:
-        """Why the gates refuse a challenger; empty if they don't."""
+__all__ = [
+    "Frame",
+    "Learner",
+    "Replay",
+    "Reported",
+    "Step",
+    "Training",
+    "evenly",
+    "frame",
+    "replay",
+    "tie_price",
+]
 
 
 @dataclass(frozen=True)
@@ -134,7 +93,6 @@ class _Served:
     name: str
     training: Training
     since: int
-    outcome: Outcome = "serves"
 
 
 @dataclass
@@ -145,6 +103,7 @@ class _World:
     evidence: list[PeriodEvidence] = field(default_factory=list)
     past: list[PastRetrain] = field(default_factory=list)
     handled: set[str] = field(default_factory=set)
+    taken_back: set[str] = field(default_factory=set)
     made: int = 1
 
     @property
@@ -153,6 +112,20 @@ class _World:
 
     def serving(self, period: int) -> _Served:
         return [one for one in self.served if one.since <= period][-1]
+
+    def roll_back(self, since: int) -> bool:
+        """Let the newest version serve again that was not taken back; False if there is none."""
+        live = self.live.name
+        before = [one for one in self.served if one.name not in {live, *self.taken_back}]
+        if not before:
+            return False
+        self.taken_back.add(live)
+        self.past = [
+            replace(one, outcome="taken back") if one.challenger == live else one
+            for one in self.past
+        ]
+        self.served.append(_Served(before[-1].name, before[-1].training, since))
+        return True
 
 
 def replay(
@@ -172,7 +145,7 @@ def replay(
             f"{model} has {total} periods, of which the first version needs {learner.first}: "
             "a backtest needs more; ingest more history"
         )
-    world = _World([_Served("1", Training(learner.first), learner.first)])
+    world = _World([_Served("1", first_training(learner), learner.first)])
     steps = []
     for now in range(learner.first, total):
         live = world.live
@@ -205,7 +178,8 @@ def _evidence(
     """What is known of the newest labelled period, when period `now` has been served."""
     served = world.serving(newest)
     found = learner.report(served.training, newest)
-    periods = newest - served.since + 1
+    # A version that serves again goes on counting, as the reports in operation do.
+    periods = 1 + sum(before.version == served.name for before in world.evidence)
     worse = False
     if found.harmed and len(world.served) > 1 and periods <= policy.rollback_periods:
         before = world.served[max(world.served.index(served) - 1, 0)]
@@ -278,10 +252,8 @@ def _act(
         return verdict.reason, "nothing"
     world.handled.add(decision.id)
     if decision.action == "rollback":
-        if len(world.served) < 2:
-            return "there is no version before this one", "nothing"
-        before = world.served[-2]
-        world.served.append(_Served(before.name, before.training, now + 1))
+        if not world.roll_back(now + 1):
+            return "there is no version before this one that was not taken back", "nothing"
         return verdict.reason, "rollback"
     world.made += 1
     challenger = Training(max(newest + 1 - learner.holdout, 1), decision.window)
@@ -301,71 +273,6 @@ def _act(
         return f"{verdict.reason}; the gates refused version {name}: {refused}", "retrain"
     world.served.append(_Served(name, challenger, now + 1))
     return verdict.reason, "retrain"
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What never and always retraining cost at a price, and the best dates in hindsight."""
-
-    price: float
-    never: float
-    always: float
-    best: float
-    best_retrains: tuple[int, ...]
-
-    def value(self, cost: float) -> float | None:
-        """Share of what can be gained over the better of never and always; None if nothing can."""
-        start = min(self.never, self.always)
-        return (start - cost) / (start - self.best) if start - self.best > 1e-9 else None
-
-
-def tie_price(learner: Learner, delay: int = 0) -> float:
-    """The price at which never and always retraining cost the same (0 if never loses nothing)."""
-    never, always, dates = _extremes(learner, delay)
-    return max((never - always) / max(dates, 1), 0.0)
-
-
-def frame(learner: Learner, *, price: float, delay: int = 0) -> Frame:
-    """The costs that a policy is measured by, over training on all periods."""
-    never, always, dates = _extremes(learner, delay)
-    best, chosen = _hindsight(learner, price, delay)
-    return Frame(price, never, always + price * dates, best, chosen)
-
-
-def _extremes(learner: Learner, delay: int) -> tuple[float, float, int]:
-    first, total = learner.first, len(learner.periods)
-    never = always = 0.0
-    for period in range(first, total):
-        newest = Training(_trainable(learner, period, delay))
-        never += learner.rows[period] * learner.loss(Training(first), period)
-        always += learner.rows[period] * learner.loss(newest, period)
-    return never, always, total - 1 - first
-
-
-def _trainable(learner: Learner, period: int, delay: int) -> int:
-    """How many periods a version that serves from `period` on can be trained on."""
-    if period == learner.first:
-        return learner.first
-    return max(learner.first, period - delay - learner.holdout)
-
-
-def _hindsight(learner: Learner, price: float, delay: int) -> tuple[float, tuple[int, ...]]:
-    """The least cost, and before which periods it retrains (Bellman 1957)."""
-    first, total = learner.first, len(learner.periods)
-    # Least cost from a period on, and its dates, by the periods that the live version knows.
-    after: dict[int, tuple[float, tuple[int, ...]]] = dict.fromkeys(range(total + 1), (0.0, ()))
-    for period in range(total - 1, first - 1, -1):
-        here: dict[int, tuple[float, tuple[int, ...]]] = {}
-        for end in range(first, _trainable(learner, period, delay) + 1):
-            cost = learner.rows[period] * learner.loss(Training(end), period)
-            stay = after[end]
-            if period < total - 1:
-                fresh = after[_trainable(learner, period + 1, delay)]
-                if price + fresh[0] < stay[0]:
-                    stay = (price + fresh[0], (period + 1, *fresh[1]))
-            here[end] = (cost + stay[0], stay[1])
-        after = here
-    return after[first]
 
 
 def evenly(start: datetime, every: timedelta, count: int) -> tuple[datetime, ...]:
