@@ -1,5 +1,6 @@
 """Every model under the models folder, with the resources they share."""
 
+import logging
 from pathlib import Path
 from types import ModuleType
 
@@ -8,8 +9,12 @@ from dagster.components.core.component_tree import ComponentTree
 
 from mlops_assets import defs as shipped_models
 from mlops_assets.automation.sensors import close_mlflow_runs
+from mlops_assets.components.broken import LOAD_ERRORS, broken_model
 from mlops_assets.resources import all_resources
 from mlops_assets.settings import PROJECT_ROOT, Settings
+from mlops_assets.stores.model_folders import model_folders
+
+log = logging.getLogger("dagster")
 
 
 @dg.definitions
@@ -21,7 +26,11 @@ def defs() -> dg.Definitions:
         sensors=close_mlflow_runs(),
         executor=dg.in_process_executor,
     )
-    return dg.Definitions.merge(shared, _models(settings.models_dir))
+    try:
+        models = _models(settings.models_dir)
+    except LOAD_ERRORS:
+        models = _one_by_one(settings.models_dir)
+    return dg.Definitions.merge(shared, models)
 
 
 def _models(folder: Path) -> dg.Definitions:
@@ -32,3 +41,20 @@ def _models(folder: Path) -> dg.Definitions:
     module.__file__ = str(folder / "__init__.py")
     module.__path__ = [str(folder)]
     return ComponentTree(defs_module=module, project_root=folder.parent).build_defs()
+
+
+def _one_by_one(folder: Path) -> dg.Definitions:
+    """The models that load, and what is wrong with the others; if none does, the first error."""
+    loaded: list[dg.Definitions] = []
+    broken: dict[str, Exception] = {}
+    for name, place in model_folders(folder).items():
+        try:
+            loaded.append(_models(place))
+        except LOAD_ERRORS as error:
+            broken[name] = error
+    if not loaded:
+        raise next(iter(broken.values()))
+    reports = [broken_model(name, error) for name, error in broken.items()]
+    for name in broken:
+        log.error("model %s is left out, its defs.yaml is broken: `mlops check %s`", name, name)
+    return dg.Definitions.merge(*loaded, dg.Definitions(assets=reports))

@@ -8,6 +8,7 @@ import dagster as dg
 from mlops_assets.assets import batch, canary, data, monitoring, release, training
 from mlops_assets.automation.jobs import jobs, schedule
 from mlops_assets.automation.sensors import new_periods, retrain
+from mlops_assets.components.template import TabularModelScaffolder
 from mlops_assets.domain.errors import SourceError, SpecError
 from mlops_assets.settings import Settings
 from mlops_assets.spec import Model, ModelSpec
@@ -29,6 +30,7 @@ ASSETS = (
 )
 
 
+@dg.scaffold_with(TabularModelScaffolder)
 class TabularModel(dg.Component):
     """A tabular model whose loop is closed: data, training, gates, release, monitoring.
 
