@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn, Task
 from mlops_assets.domain.governor import Limits
 from mlops_assets.domain.periods import Calendar
-from mlops_assets.domain.rows import ColumnRule, RowRule, RowsContract
+from mlops_assets.domain.rows import ColumnRule, LabelRule, RowRule, RowsContract
 from mlops_assets.spec_derived import Derived
 from mlops_assets.spec_part import Part
 from mlops_assets.spec_serving import Serving
@@ -385,6 +385,12 @@ class ModelSpec(Part):
             keys=tuple(dict.fromkeys((self.entity, self.event_time))),
             required=tuple(dict.fromkeys((self.entity, self.event_time))),
             checks=tuple(RowRule(rule.name, rule.expression) for rule in self.validation.checks),
+            label=LabelRule(
+                self.label.column,
+                self.task == "regression" or self.label.above is not None,
+                self.label.known_at,
+                self.event_time,
+            ),
         )
 
     def contract(self, model: str, classes: tuple[str, ...]) -> Contract:

@@ -11,13 +11,13 @@ from typing import Literal
 
 import pandas as pd
 
-from mlops_assets.domain.draft_columns import MOST_LEVELS
 from mlops_assets.domain.drafting import MOST_CLASSES
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.history import cut
 from mlops_assets.domain.labels import KNOWN_AT, LABEL, labels
 from mlops_assets.domain.leaks import find_leaks
 from mlops_assets.domain.profiling import ColumnProfile, numeric_values, profile
+from mlops_assets.domain.trainable import MOST_LEVELS
 from mlops_assets.domain.validation import REASONS, validate
 from mlops_assets.spec import Model
 
@@ -182,7 +182,7 @@ def _label(table: Table) -> Iterator[Finding]:
 
 
 def _known(table: Table) -> Iterator[Finding]:
-    """When labels become known: never before the event, never in the future."""
+    """Labels that are there although they are known only in the future."""
     spec, frame = table.model.spec, table.frame
     known = table.labels[KNOWN_AT]
     future = int((known > table.now).sum())
@@ -196,16 +196,6 @@ def _known(table: Table) -> Iterator[Finding]:
             f"{known.max():%Y-%m-%d %H:%M}; they train nothing until then: correct the times, or "
             "the column",
         )
-    early = int((known < frame[spec.event_time]).sum()) if spec.label.known_at else 0
-    if early:
-        yield Finding(
-            "early_label",
-            "problem" if early > spec.validation.max_rejected_share * len(frame) else "warning",
-            place,
-            f"in {_share(early, len(frame))} the label is known before the event, at "
-            f"{spec.label.known_at!r}: such rows are rejected; is {spec.event_time!r} the time of "
-            "the prediction?",
-        )
 
 
 def _columns(table: Table) -> Iterator[Finding]:
@@ -215,17 +205,20 @@ def _columns(table: Table) -> Iterator[Finding]:
         for c in spec.training.candidates
         if c.estimator in ("logistic_regression", "ridge")
     ]
+    replaced = {name for rule in spec.derived if rule.replaces for name in rule.columns}
     for name, column in profile(table.frame[list(spec.columns)]).items():
         place: Place = ("columns", name)
         yield from _worthless(column, place)
-        if spec.columns[name].type == "category" and column.distinct > MOST_LEVELS:
+        seen = spec.columns[name].type == "category" and name not in replaced
+        if seen and column.distinct > MOST_LEVELS:
             yield Finding(
                 "many_levels",
                 "problem" if linear else "warning",
                 place,
                 f"{name!r} has {column.distinct:,} levels in {column.rows:,} rows"
                 + (f", too many for {linear[0]}" if linear else "")
-                + f" (at most {MOST_LEVELS}): group the rare ones in the source, or remove it",
+                + f" (at most {MOST_LEVELS}): group the rare ones with a derived column of kind "
+                "frequent, or remove it",
             )
 
 
@@ -254,7 +247,7 @@ def _contract(table: Table) -> Iterator[Finding]:
     for reason, count in sorted(result.failures.items(), key=lambda item: -item[1]):
         example = _example(texts, reason)
         yield Finding(
-            "duplicate_keys" if reason == "key" else "rejected",
+            {"key": "duplicate_keys", spec.label.known_at: "early_label"}.get(reason, "rejected"),
             "problem" if count > limit * len(frame) else "warning",
             _place_of(table, reason),
             f"{_share(count, len(frame))} would be rejected: {example}",
@@ -338,6 +331,8 @@ def _place_of(table: Table, reason: str) -> Place:
         return ("entity",)
     if reason in spec.columns:
         return ("columns", reason)
+    if reason in (spec.label.column, spec.label.known_at):
+        return ("label", "column" if reason == spec.label.column else "known_at")
     for place, rule in enumerate(spec.validation.checks):
         if reason.startswith(f"rule {rule.name!r}"):
             return ("validation", "checks", place)

@@ -84,7 +84,7 @@ BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str, str, tuple, str]] = {
     ),
     "labels that are known before the event": (
         lambda: spoilt(0.1, decided_at=pd.Timestamp("2026-01-01", tz="UTC")),
-        *("early_label", "problem", ("label", "known_at"), "is known before the event"),
+        *("early_label", "problem", ("label", "known_at"), "is before snapshot_at"),
     ),
     "duplicate keys": (
         lambda: pd.concat([churn(WEEKS), churn(WEEKS)[:90]]),

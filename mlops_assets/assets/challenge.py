@@ -24,6 +24,7 @@ from mlops_assets.domain.evaluation import (
 from mlops_assets.domain.gates import GateResult
 from mlops_assets.domain.performance import LossReference
 from mlops_assets.domain.splits import TrainingSet
+from mlops_assets.domain.trainable import refuse_untrainable
 from mlops_assets.domain.training import Trial, draw_evenly, fit, outputs_of, trials
 from mlops_assets.reports import plots
 from mlops_assets.resources import Stores
@@ -170,6 +171,9 @@ def _search(
     picked = draw_evenly(len(train), spec.training.search_rows, spec.training.seed)
     frame, y = train.frame.iloc[picked], train.y[picked]
     derived = [rule.as_step() for rule in spec.derived]
+    candidates = [candidate.estimator for candidate in spec.training.candidates]
+    replaced = {name for rule in spec.derived if rule.replaces for name in rule.columns}
+    refuse_untrainable(frame, y, contract, candidates, replaced)
     todo = trials([candidate.model_dump() for candidate in spec.training.candidates])
     tried = []
     for place, trial in enumerate(todo, 1):

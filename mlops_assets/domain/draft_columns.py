@@ -9,9 +9,8 @@ import pandas as pd
 from mlops_assets.domain.contract import ColumnType
 from mlops_assets.domain.leaks import Leak
 from mlops_assets.domain.profiling import FREE_TEXT_WORDS, ColumnProfile, named_like_id
+from mlops_assets.domain.trainable import MOST_LEVELS
 
-# More levels than this are too many to learn from.
-MOST_LEVELS = 500
 # Up to so many levels are listed; a new one is then rejected.
 LISTED_LEVELS = 12
 ID_SHARE = 0.95
@@ -125,7 +124,10 @@ def _identifier(column: ColumnProfile) -> str:
     if unique:
         return f"looks like an id, {counted}"
     if column.distinct > MOST_LEVELS:
-        return f"{column.distinct:,} levels are too many to learn from: group the rare ones"
+        return (
+            f"{column.distinct:,} levels are too many: group the rare ones, with a derived column "
+            "of kind frequent"
+        )
     return ""
 
 

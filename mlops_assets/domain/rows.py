@@ -26,6 +26,19 @@ class RowRule:
 
 
 @dataclass(frozen=True)
+class LabelRule:
+    """What a label must be where it is there: a number if `numeric`, never known before the event.
+
+    `known_at` is the column of the time at which it became known, or empty.
+    """
+
+    column: str
+    numeric: bool
+    known_at: str
+    event_time: str
+
+
+@dataclass(frozen=True)
 class RowsContract:
     """The whole contract: columns, keys that are unique together, times, rules over columns."""
 
@@ -33,3 +46,4 @@ class RowsContract:
     keys: tuple[str, ...]
     required: tuple[str, ...]
     checks: tuple[RowRule, ...] = ()
+    label: LabelRule | None = None

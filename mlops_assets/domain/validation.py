@@ -14,7 +14,7 @@ import pandas as pd
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, ColumnType
 from mlops_assets.domain.errors import DataError
-from mlops_assets.domain.rows import ColumnRule, RowRule, RowsContract
+from mlops_assets.domain.rows import ColumnRule, LabelRule, RowRule, RowsContract
 
 REASONS = "reasons"
 NAN = float("nan")
@@ -54,6 +54,8 @@ def validate(rows: pd.DataFrame, contract: RowsContract) -> Validated:
     """
     rows = rows.reset_index(drop=True)
     needed = [rule.name for rule in contract.columns] + list(contract.required)
+    if contract.label is not None:
+        needed += [name for name in (contract.label.column, contract.label.known_at) if name]
     missing = sorted(set(needed) - set(rows.columns))
     if missing:
         raise DataError(
@@ -70,6 +72,8 @@ def validate(rows: pd.DataFrame, contract: RowsContract) -> Validated:
     ]
     for rule in contract.checks:
         reasons += _rule_failures(typed, rule, contract.columns)
+    if contract.label is not None:
+        reasons += _label_failures(rows, contract.label)
     reasons += _repeated(typed, contract.keys, _by_row(reasons, len(rows))[0])
     bad, texts = _by_row(reasons, len(rows))
     rejected = rows[bad].copy()
@@ -169,6 +173,32 @@ def _rule_failures(
         )
     failed = ~held.astype("boolean").fillna(True).to_numpy(dtype=bool)
     return [(int(row), f"rule {rule.name!r} does not hold") for row in np.flatnonzero(failed)]
+
+
+def _label_failures(rows: pd.DataFrame, rule: LabelRule) -> list[tuple[int, str]]:
+    """Labels that are no numbers, or that were known before what they are about."""
+    reasons = []
+    if rule.numeric:
+        truth = rows[rule.column]
+        broken = pd.to_numeric(truth, errors="coerce").isna() & truth.notna()
+        reasons += [
+            (int(row), f"{rule.column}: the label {str(truth[row])[:40]!r} is no number")
+            for row in np.flatnonzero(broken)
+        ]
+    if rule.known_at:
+        told = rows[rule.known_at]
+        known = pd.to_datetime(told, errors="coerce", utc=True)
+        early = known < pd.to_datetime(rows[rule.event_time], utc=True)
+        broken = known.isna() & told.notna()
+        reasons += [
+            (int(row), f"{rule.known_at}: {str(told[row])[:40]!r} is no time")
+            for row in np.flatnonzero(broken)
+        ]
+        reasons += [
+            (int(row), f"{rule.known_at}: {str(told[row])[:40]!r} is before {rule.event_time}")
+            for row in np.flatnonzero(early)
+        ]
+    return reasons
 
 
 def _repeated(typed: pd.DataFrame, keys: Sequence[str], bad: np.ndarray) -> list[tuple[int, str]]:

@@ -66,7 +66,10 @@ def test_what_teaches_nothing_is_left_out_with_its_reason(reason: str):
 def test_thousands_of_levels_are_left_out():
     found = drafted([f"x{i % 600}" for i in range(2000)])
     assert not found.kept
-    assert found.reason == "600 levels are too many to learn from: group the rare ones"
+    assert (
+        found.reason
+        == "600 levels are too many: group the rare ones, with a derived column of kind frequent"
+    )
 
 
 def test_few_levels_are_listed_and_many_are_open():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, ColumnType
 from mlops_assets.domain.errors import DataError
-from mlops_assets.domain.rows import ColumnRule, RowRule, RowsContract
+from mlops_assets.domain.rows import ColumnRule, LabelRule, RowRule, RowsContract
 from mlops_assets.domain.validation import DTYPES, REASONS, Validated, validate
 
 BOUNDED = ColumnRule("a", "number", nullable=False, min=0, max=10)
@@ -242,3 +242,31 @@ def test_no_row_is_lost_or_doubled_whatever_it_holds(
     again = validate(found.valid, contract(ColumnRule("a", kind, nullable)))
     assert again.rejected.empty
     pd.testing.assert_frame_equal(again.valid, found.valid)
+
+
+def label_rule(**changes: Any) -> RowsContract:
+    rule = {"column": "a", "numeric": True, "known_at": "", "event_time": "at", **changes}
+    return RowsContract((), ("id", "at"), ("id", "at"), label=LabelRule(**rule))
+
+
+def test_a_label_that_is_no_number_is_set_apart_where_numbers_are_asked_for():
+    frame = rows(a=["1.5", "lost", None])
+    assert reasons(validate(frame, label_rule())) == {1: "a: the label 'lost' is no number"}
+    assert validate(frame, label_rule(numeric=False)).rejected.empty
+
+
+def test_a_label_that_was_known_before_its_event_is_set_apart():
+    known = pd.to_datetime(["2024-01-02", "2023-12-31", None, "2024-01-01"], utc=True)
+    found = validate(rows(a=[1, 2, 3, 4], b=known), label_rule(known_at="b"))
+    assert reasons(found) == {1: "b: '2023-12-31 00:00:00+00:00' is before at"}
+    assert found.failures == {"b": 1}
+
+
+def test_a_label_whose_time_is_none_is_set_apart():
+    frame = rows(a=[1, 2], b=["2024-01-02T00:00:00", "soon"])
+    assert reasons(validate(frame, label_rule(known_at="b"))) == {1: "b: 'soon' is no time"}
+
+
+def test_a_missing_label_column_is_no_fault_of_single_rows():
+    with pytest.raises(DataError, match="no column 'b'"):
+        validate(rows(a=[1]), label_rule(known_at="b"))
