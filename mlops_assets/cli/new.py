@@ -56,6 +56,9 @@ class _Days(click.ParamType[timedelta]):
 @click.option("--above", type=float, help="Predict whether the label's column exceeds this.")
 @click.option("--known-at", default="", metavar="COL", help="When the label became known.")
 @click.option("--known-after", type=_Days(), help="Or how long after the event: 12h, 3d, 2w.")
+@click.option("--encoding", help="Encoding of CSV files, such as cp1252.")
+@click.option("--delimiter", help="What stands between two fields of CSV files.")
+@click.option("--time-format", help="How CSV files write times, if not in ISO 8601: %d/%m/%Y.")
 def new(name: str, origin: str, table: str, **asked: Any) -> None:
     """Draft the defs.yaml of a model NAME from the table that it shall learn from.
 
@@ -73,8 +76,10 @@ def new(name: str, origin: str, table: str, **asked: Any) -> None:
     _refuse_name(name, folder)
     if asked["known_at"] and asked["known_after"] is not None:
         raise click.UsageError("give --known-at or --known-after, not both")
+    csv = {key: asked.pop(key) for key in ("encoding", "delimiter", "time_format")}
+    csv = {key: value for key, value in csv.items() if value is not None}
     wanted = Asked(every=asked.pop("period"), **asked)
-    source = new_source(origin, table=table, model=name, folder=folder)
+    source = new_source(origin, table=table, model=name, folder=folder, csv=csv)
     sample = _sample(source, folder, wanted)
     drafted = draft(sample.frame, sample.times, wanted, datetime.now(UTC))
     told = source.variable or origin

@@ -268,6 +268,9 @@ def _about_history(found: history.History, end: date | None) -> list[Choice]:
     if end:
         reason = f"the newest row is in {keys[-1]}, long ago; remove `end` when new rows come"
         choices.append(Choice("period.end", f"{end}", reason))
+    if len(keys) < history.LEAST_PERIODS:
+        reason = "a first training needs 8, and reports some more: shorten --period or wait"
+        choices.append(Choice("history", f"{len(keys)} periods", reason, warns=True))
     if found.empty:
         some = ", ".join(found.empty[:3]) + (" …" if len(found.empty) > 3 else "")
         reason = f"{some}: reports will show them as empty"

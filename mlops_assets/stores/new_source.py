@@ -1,6 +1,8 @@
 """What a user names as the source of a new model: a file, a folder, a database, a query."""
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from mlops_assets.spec_source import Source
 
 REMOTE = ("s3://",)
 FILES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
+# A text in a query that ends like a file.
+FILE_IN_QUERY = re.compile(r"'([^'\n]+\.(?:parquet|pq|csv|json|jsonl|gz|zst))'")
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
 
 
@@ -27,26 +31,46 @@ class NewSource:
     variable: str = ""
 
 
-def new_source(text: str, *, table: str, model: str, folder: Path) -> NewSource:
+def new_source(
+    text: str,
+    *,
+    table: str,
+    model: str,
+    folder: Path,
+    csv: Mapping[str, str] | None = None,
+) -> NewSource:
     """What `text` names: a path, a glob, s3://…, an SQLAlchemy URL with a `table`, or a SELECT.
 
     `folder` is the model's folder, which need not exist yet: a path that the user gave relative
-    to where they are is written relative to it, an absolute one as it is. Raises SourceError where
-    the kind cannot be told.
+    to where they are is written relative to it, an absolute one as it is. `csv` holds further keys
+    of CSV files: encoding, delimiter, time_format. Raises SourceError where the kind cannot be
+    told.
     """
     if text.lstrip().upper().startswith(("SELECT ", "SELECT\n", "WITH ", "FROM ")):
-        return _made({"kind": "duckdb", "query": text.strip()}, {})
+        query = text.strip()
+        return _made(
+            {"kind": "duckdb", "query": _with_files(query, folder.resolve())},
+            {"query": _with_files(query, None)},
+        )
     if "://" in text and not text.startswith(REMOTE):
         return _database(text, table, model)
     if table:
         raise SourceError(f"--table goes with a database's URL, but {text!r} is a path.")
     if text.startswith(REMOTE):
-        return _made({"kind": _kind(text, None), "path": text}, {})
+        kind = _kind(text, None)
+        return _made({"kind": kind, "path": text, **_more(kind, csv)}, {})
     path = Path(text).expanduser()
     absolute = path if path.is_absolute() else Path.cwd() / path
     kind = _kind(text, absolute)
     named = absolute if path.is_absolute() else _relative(absolute, folder.resolve())
-    return _made({"kind": kind, "path": named.as_posix()}, {"path": str(absolute)})
+    keys = {"kind": kind, "path": named.as_posix(), **_more(kind, csv)}
+    return _made(keys, {"path": str(absolute)})
+
+
+def _more(kind: str, csv: Mapping[str, str] | None) -> dict[str, str]:
+    if csv and kind != "csv":
+        raise SourceError(f"{', '.join(csv)} describe CSV files, but the source is {kind}.")
+    return dict(csv or {})
 
 
 def _relative(path: Path, folder: Path) -> Path:
@@ -54,6 +78,18 @@ def _relative(path: Path, folder: Path) -> Path:
     if Path(os.path.commonpath([path, folder])) == Path(path.anchor):
         return path
     return Path(os.path.relpath(path, folder))
+
+
+def _with_files(query: str, folder: Path | None) -> str:
+    """The query with the files that it names from here as seen from the folder, or absolute."""
+
+    def named(found: re.Match[str]) -> str:
+        path = Path.cwd() / found[1]
+        if Path(found[1]).is_absolute() or not any(path.parent.glob(path.name)):
+            return found[0]
+        return f"'{(_relative(path, folder) if folder else path).as_posix()}'"
+
+    return FILE_IN_QUERY.sub(named, query)
 
 
 def _database(url: str, table: str, model: str) -> NewSource:

@@ -100,3 +100,32 @@ def test_a_database_table_becomes_a_model(models: Path):
     spec = read_model(models / "churn").spec
     assert spec.source.kind == "sql"
     assert spec.label.known_after.days == 2
+
+
+def test_a_table_of_an_old_spreadsheet_is_read_as_the_user_describes_it(models: Path):
+    frame = churn().assign(plan=lambda f: f["plan"].replace("basic", "légère"))
+    write = {"sep": ";", "encoding": "cp1252", "index": False}
+    frame.to_csv(models.parent / "churn.csv", date_format="%d.%m.%Y %H:%M", **write)
+    refused = new()
+    assert refused.exit_code == 1
+    assert "is not utf-8" in refused.output
+    csv = {"encoding": "cp1252", "delimiter": ";", "time-format": "%d.%m.%Y %H:%M"}
+    done = new(**csv)
+    assert done.exit_code == 0, done.output
+    spec = read_model(models / "churn").spec
+    assert spec.columns["plan"].categories == ("légère", "plus", "premium")
+    assert run("check", "churn").exit_code == 0
+
+
+def test_a_query_over_files_becomes_a_model_wherever_it_is_asked_from(
+    models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    done = new(**{"from": "SELECT * EXCLUDE (note, refund) FROM 'churn.csv' WHERE age < 60"})
+    assert done.exit_code == 0, done.output
+    spec = read_model(models / "churn").spec
+    assert spec.source.kind == "duckdb"
+    assert "'../../churn.csv'" in spec.source.query
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("check", "churn").exit_code == 0
+    assert "refund" not in (models / "churn" / "defs.yaml").read_text().split("columns:")[1]

@@ -78,3 +78,22 @@ def test_what_is_no_source_is_refused(text: str, here: Path):
 def test_a_table_of_a_file_is_refused(here: Path):
     with pytest.raises(SourceError, match="--table goes with a database"):
         made("data/churn.csv", here, table="x")
+
+
+def test_what_describes_csv_files_goes_into_the_spec_and_nowhere_else(here: Path):
+    def described(text: str, **csv: str):
+        folder = here / "models" / "churn"
+        return new_source(text, table="", model="churn", folder=folder, csv=csv)
+
+    found = described("data/churn.csv", encoding="cp1252", delimiter=";")
+    assert found.keys["encoding"] == "cp1252"
+    assert found.source.delimiter == ";"  # type: ignore[union-attr]
+    with pytest.raises(SourceError, match="encoding describe CSV files, but the source is parquet"):
+        described("churn.parquet", encoding="cp1252")
+
+
+def test_a_delta_table_is_told_from_a_folder_of_parquet(here: Path):
+    import deltalake
+
+    deltalake.write_deltalake(here / "lake", churn(1).astype({"age": "float"}))
+    assert made("lake", here).keys == {"kind": "delta", "path": "../../lake"}
