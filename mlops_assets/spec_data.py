@@ -279,8 +279,8 @@ def _leaks(table: Table) -> Iterator[Finding]:
             "leak",
             "problem" if leak.proven else "warning",
             ("columns", name),
-            f"{name!r} may give the answer away: {leak.reason}. Keep it only if it is known at "
-            f"{spec.event_time}",
+            f"{name!r} may give the answer away: {leak.reason}. Keep it only if it is known "
+            "at the event",
         )
 
 

@@ -34,6 +34,11 @@ RESERVED = (
 ESTIMATOR_TASKS = {"logistic_regression": ("binary", "multiclass"), "ridge": ("regression",)}
 
 
+def is_reserved(name: str) -> bool:
+    """Whether no input may have this name, because the lake or the prediction log uses it."""
+    return name in RESERVED or name.startswith("p_")
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake: where it stands, and what to do about it."""
@@ -91,7 +96,7 @@ def _names(spec: ModelSpec) -> Iterator[Problem]:
                 f"{name!r} is already the {'entity' if name == spec.entity else 'event time'}; "
                 "a column has one role: remove it from columns or name another",
             )
-        elif name in RESERVED or name.startswith("p_"):
+        elif is_reserved(name):
             yield Problem(
                 ("columns", name),
                 f"{name!r} is a name that the lake uses itself ({', '.join(RESERVED)}); rename "

@@ -67,6 +67,7 @@ def new(name: str, origin: str, table: str, **asked: Any) -> None:
     """
     from mlops_assets.domain.draft_text import render
     from mlops_assets.domain.drafting import Asked, draft
+    from mlops_assets.spec_rules import is_reserved
     from mlops_assets.stores.files import write_atomically
     from mlops_assets.stores.model_folders import SPEC_FILE
     from mlops_assets.stores.new_source import new_source
@@ -81,7 +82,7 @@ def new(name: str, origin: str, table: str, **asked: Any) -> None:
     wanted = Asked(every=asked.pop("period"), **asked)
     source = new_source(origin, table=table, model=name, folder=folder, csv=csv)
     sample = _sample(source, folder, wanted)
-    drafted = draft(sample.frame, sample.times, wanted, datetime.now(UTC))
+    drafted = draft(sample.frame, sample.times, wanted, datetime.now(UTC), is_reserved)
     told = source.variable or origin
     text = render(drafted, source.keys, told)
     _verify(text)
@@ -105,11 +106,11 @@ def _refuse_name(name: str, folder: Path) -> None:
 
 def _sample(source: "NewSource", folder: Path, asked: "Asked") -> "Sample":
     from mlops_assets.stores import sources
-    from mlops_assets.stores.sample import take_sample, time_columns
+    from mlops_assets.stores.sample import take_flat_sample, time_columns
 
     columns = sources.column_names(source.source, folder)
     try:
-        sample = take_sample(
+        sample = take_flat_sample(
             source.source,
             folder,
             columns=columns,
@@ -145,6 +146,9 @@ def _show(name: str, path: Path, drafted: "Draft", sample: "Sample", variable: s
     seen = "" if sample.is_whole else f", columns judged on {len(sample.frame):,} of them"
     span = f"{sample.times.iloc[0]:%Y-%m-%d} to {sample.times.iloc[-1]:%Y-%m-%d}"
     console.print(f"Looked at {len(sample.times):,} rows, {span}{seen}.", soft_wrap=True)
+    if sample.nested:
+        names = ", ".join(sample.nested)
+        console.print(f"Passed over lists and structures: {names}.", soft_wrap=True)
     choices = [("! " if c.warns else "", c.about, c.chosen, c.reason) for c in drafted.choices]
     _table(console, "Decided", ("part", "value", "why"), choices)
     columns = [

@@ -20,6 +20,8 @@ LEAST_ROWS = 50
 MOST_ODD_TEXTS = 0.01
 # A least value below this share of the greatest is near zero.
 NEAR_ZERO = 0.1
+# Numbers travel as float64, which holds every whole number up to here and no further.
+LARGEST_INTEGER = 2**53
 # A time after the event in more rows than this is known only afterwards.
 LATE_SHARE = 0.01
 
@@ -103,7 +105,15 @@ def _unusable(frame: pd.DataFrame, column: ColumnProfile, event_time: str) -> st
         odd = f"{1 - column.numeric_text:.1%} are text"
         odd += f" such as {column.levels[0]!r}" if column.numeric_text >= 0.9 else ""
         return f"mixes numbers and text ({odd}): clean it in the source, or declare a category"
+    if column.infinite > MOST_ODD_TEXTS * column.rows:
+        return f"{column.infinite:,} values are infinite: clean it in the source"
+    if column.kind == "integer" and _beyond_floats(column):
+        return "whole numbers beyond 2^53, which no model tells apart: an id?"
     return _identifier(column)
+
+
+def _beyond_floats(column: ColumnProfile) -> bool:
+    return max(abs(column.low or 0), abs(column.high or 0)) > LARGEST_INTEGER
 
 
 def _identifier(column: ColumnProfile) -> str:
@@ -178,6 +188,8 @@ def _told(column: ColumnProfile) -> str:
         parts.append(f"seen {column.low:g} to {column.high:g}")
     if column.missing:
         parts.append(f"{column.missing_share:.1%} missing")
+    if column.infinite:
+        parts.append(f"{column.infinite:,} infinite values will be rejected")
     if column.is_mixed:
         odd = (1 - column.numeric_text) * column.present
         parts.append(f"{odd:,.0f} texts such as {column.levels[0]!r} will be rejected")

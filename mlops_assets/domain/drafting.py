@@ -1,9 +1,9 @@
 """From a profiled table to a first spec: every choice with the reason that the user is told."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from typing import Literal
 
 import pandas as pd
@@ -18,6 +18,7 @@ from mlops_assets.domain.periods import Every
 from mlops_assets.domain.profiling import ColumnProfile, choose_key, profile, repeated_keys
 
 MOST_CLASSES = 50
+RESERVED = "a name that the lake uses itself: rename it in the source"
 # Whole numbers with at most so many values are taken for classes.
 FEW_VALUES = 10
 # A time column that lies before the event in more rows than this doesn't tell when a label came.
@@ -71,10 +72,17 @@ class Draft:
         return next(choice for choice in self.choices if choice.about == about)
 
 
-def draft(frame: pd.DataFrame, times: pd.Series, asked: Asked, now: datetime) -> Draft:
+def draft(
+    frame: pd.DataFrame,
+    times: pd.Series,
+    asked: Asked,
+    now: datetime,
+    is_reserved: Callable[[str], bool] = lambda name: False,
+) -> Draft:
     """Decide on everything that a spec says.
 
-    `frame` is a sample of the rows in order of time, `times` the event times of all rows (UTC).
+    `frame` is a sample of the rows in order of time, `times` the event times of all rows (UTC);
+    a column whose name `is_reserved` is left out.
     Raises DataError where the table cannot become a model, with what to change.
     """
     columns = profile(frame)
@@ -97,7 +105,12 @@ def draft(frame: pd.DataFrame, times: pd.Series, asked: Asked, now: datetime) ->
     roles = {entity.chosen, asked.event_time, asked.label, known_at.chosen}
     names = [name for name in columns if name not in roles]
     leaks = find_leaks(frame[names], frame[asked.label], truth, task.chosen)  # type: ignore[arg-type]
-    inputs = draft_columns(frame, {name: columns[name] for name in names}, leaks, asked.event_time)
+    inputs = tuple(
+        replace(column, kept=False, reason=RESERVED) if is_reserved(column.name) else column
+        for column in draft_columns(
+            frame, {name: columns[name] for name in names}, leaks, asked.event_time
+        )
+    )
     if not any(column.kept for column in inputs):
         raise DataError(
             "no column is left as an input: "
@@ -259,7 +272,8 @@ def _quantile(delays: pd.Series, quantile: float) -> timedelta:
 def _end(found: history.History, now: datetime) -> date | None:
     if not history.ended(found, now):
         return None
-    return found.last.end.date()
+    end = found.last.end
+    return end.date() if end.time() == time() else end.date() + timedelta(days=1)
 
 
 def _about_history(found: history.History, end: date | None) -> list[Choice]:

@@ -17,6 +17,14 @@ class SourceAwayError(SourceError):
     """A source does not answer, or not in time; asking again later may help."""
 
 
+class NestedColumnError(SourceError):
+    """A source's column holds lists or structures; `column` is its name."""
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 class DataError(MlopsError):
     """Rows cannot be used for what was asked of them."""
 

@@ -43,6 +43,7 @@ class ColumnProfile:
     words: float = 0.0
     characters: float = 0.0
     copy_of: str = ""
+    infinite: int = 0
 
     @property
     def missing_share(self) -> float:
@@ -97,7 +98,10 @@ def profile_column(series: pd.Series, copy_of: str = "") -> ColumnProfile:
         )
     if kind != "category":
         low, high = (None, None) if kind in ("time", "boolean") else _bounds(present)
-        return ColumnProfile(name, kind, rows, missing, distinct, low, high, copy_of=copy_of)
+        infinite = int(np.isinf(present).sum()) if kind == "number" else 0
+        return ColumnProfile(
+            name, kind, rows, missing, distinct, low, high, copy_of=copy_of, infinite=infinite
+        )
     text = present.astype(str)
     early = set(text.iloc[: len(text) // 2].unique()) if distinct <= REMEMBERED_LEVELS else set()
     return ColumnProfile(

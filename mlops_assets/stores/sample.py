@@ -1,6 +1,6 @@
 """A table as it is before any spec describes it: all its times, and a sample of its rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from mlops_assets.domain.errors import SourceError
+from mlops_assets.domain.errors import NestedColumnError, SourceError
 from mlops_assets.spec_source import Source
 from mlops_assets.stores import sources
 from mlops_assets.stores.tables import storable, to_frame
@@ -24,11 +24,13 @@ INSTANT = timedelta(microseconds=1)
 class Sample:
     """`times` of all rows and a `frame` of at most the asked rows, both in order of time.
 
-    Times are in UTC; whole numbers and booleans keep their types beside missing values.
+    `nested` columns hold lists or structures, and are not in the frame. Times are in UTC; whole
+    numbers and booleans keep their types beside missing values.
     """
 
     frame: pd.DataFrame
     times: pd.Series
+    nested: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -63,6 +65,23 @@ def take_sample(
             parts.append(read(columns, begin, stop))
             done = stop
     return Sample(as_frame(pa.concat_tables(parts)), times)
+
+
+def take_flat_sample(
+    source: Source, folder: Path, *, columns: tuple[str, ...], event_time: str, limit: int
+) -> Sample:
+    """As `take_sample`, without the columns that hold lists or structures."""
+    nested: tuple[str, ...] = ()
+    while True:
+        flat = tuple(name for name in columns if name not in nested)
+        try:
+            found = take_sample(source, folder, columns=flat, event_time=event_time, limit=limit)
+        except NestedColumnError as error:
+            if error.column == event_time:
+                raise
+            nested += (error.column,)
+            continue
+        return replace(found, nested=nested)
 
 
 def as_frame(rows: pa.Table) -> pd.DataFrame:

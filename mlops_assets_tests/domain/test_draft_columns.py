@@ -99,3 +99,13 @@ def test_a_certain_leak_is_left_out_and_a_suspected_one_is_marked():
     assert suspected.kept
     assert suspected.warns
     assert "look at it: AUC 0.95" in suspected.reason
+
+
+def test_infinite_values_are_left_out_or_told():
+    few, many = [1.5, 2.5] * 200 + [float("inf")], [1.5, float("inf")] * 50
+    assert "1 infinite values will be rejected" in drafted(few).reason
+    assert drafted(many).reason == "50 values are infinite: clean it in the source"
+
+
+def test_whole_numbers_that_floats_cannot_hold_are_left_out():
+    assert not drafted([2**60 + step % 7 for step in range(200)]).kept

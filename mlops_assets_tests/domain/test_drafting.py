@@ -115,3 +115,20 @@ def test_rows_that_nothing_tells_apart_are_refused_unless_an_entity_is_named():
 def test_a_table_without_any_input_is_refused():
     with pytest.raises(DataError, match="no column is left as an input: country"):
         drafted(churn()[["customer_id", "snapshot_at", "country", "left"]])
+
+
+def test_a_column_with_a_name_of_the_lake_is_left_out():
+    rows = churn().rename(columns={"tickets": "value"})
+    found = draft(
+        rows, rows["snapshot_at"], Asked("snapshot_at", "left"), NOW, {"value"}.__contains__
+    )
+    (column,) = [column for column in found.columns if column.name == "value"]
+    assert not column.kept
+    assert "rename it in the source" in column.reason
+
+
+def test_the_end_of_a_history_of_hours_lies_after_its_last_row():
+    rows = churn(1)
+    found = drafted(rows, every="hourly")
+    assert found.end is not None
+    assert pd.Timestamp(found.end, tz="UTC") > rows["snapshot_at"].max()

@@ -4,9 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mlops_assets.domain.errors import SourceError
+from mlops_assets.domain.errors import NestedColumnError, SourceError
 from mlops_assets.spec_source import CsvSource, ParquetSource
-from mlops_assets.stores.sample import is_in_order, take_sample, time_columns
+from mlops_assets.stores.sample import is_in_order, take_flat_sample, take_sample, time_columns
 from mlops_assets_tests.churn import churn, write_csv
 
 COLUMNS = ("snapshot_at", "age", "plan", "left")
@@ -71,3 +71,14 @@ def test_whether_a_file_is_in_order_is_told(table, tmp_path: Path):
     assert is_in_order(table, tmp_path, "snapshot_at") is True
     write_csv(churn(2), tmp_path / "churn.csv")
     assert is_in_order(CsvSource(kind="csv", path="churn.csv"), tmp_path, "snapshot_at") is None
+
+
+def test_columns_of_lists_are_passed_over_and_named(tmp_path: Path):
+    churn(2).assign(tags=[["a"]] * 300).to_parquet(tmp_path / "churn.parquet")
+    source = ParquetSource(kind="parquet", path="churn.parquet")
+    wanted = {"columns": (*COLUMNS, "tags"), "event_time": "snapshot_at", "limit": 1000}
+    with pytest.raises(NestedColumnError, match=r"'tags' holds list<.*flatten it in the source"):
+        take_sample(source, tmp_path, **wanted)
+    found = take_flat_sample(source, tmp_path, **wanted)
+    assert found.nested == ("tags",)
+    assert list(found.frame.columns) == list(COLUMNS)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from mlops_assets.domain.errors import NestedColumnError
 from mlops_assets.spec_source import (
     CsvSource,
     DeltaSource,
@@ -46,6 +47,13 @@ def read(
     """
     names = tuple(dict.fromkeys((event_time, *columns)))
     rows = in_utc(_reader(source, folder).read(names, event_time, start, end), event_time)
+    for field in rows.schema:
+        if pa.types.is_nested(field.type):
+            raise NestedColumnError(
+                f"column {field.name!r} holds {field.type}: a column holds one number, text or "
+                "time per row; flatten it in the source.",
+                field.name,
+            )
     return rows.sort_by([(name, "ascending") for name in names]).select(list(columns))
 
 
