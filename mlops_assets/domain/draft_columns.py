@@ -20,6 +20,8 @@ LEAST_ROWS = 50
 MOST_ODD_TEXTS = 0.01
 # A least value below this share of the greatest is near zero.
 NEAR_ZERO = 0.1
+# Below this, rounding to two digits leaves what floats can hold.
+TINIEST = 1e-300
 # Numbers travel as float64, which holds every whole number up to here and no further.
 LARGEST_INTEGER = 2**53
 # A time after the event in more rows than this is known only afterwards.
@@ -80,8 +82,8 @@ def slack(low: float, high: float) -> tuple[float, float]:
 
 
 def _outwards(value: float, to_whole: Callable[[float], int]) -> float:
-    if not value:
-        return 0.0
+    if abs(value) < TINIEST:
+        return math.copysign(TINIEST, value) if value else 0.0
     digits = math.floor(math.log10(abs(value))) - 1
     scaled = to_whole(round(value / 10.0**digits, 9))
     return float(scaled * 10**digits if digits >= 0 else scaled / 10**-digits)

@@ -2,7 +2,7 @@ import math
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlops_assets.domain.draft_columns import DraftColumn, draft_columns, slack
@@ -22,6 +22,8 @@ def drafted(values: object, name: str = "a", **leaks: Leak) -> DraftColumn:
 
 
 @given(FINITE, FINITE)
+@example(0.0, 5e-324)
+@example(-1e-310, 1e-305)
 def test_slack_holds_what_was_seen_and_rejects_another_magnitude(a: float, b: float):
     low, high = min(a, b), max(a, b)
     least, most = slack(low, high)
