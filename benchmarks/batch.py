@@ -78,7 +78,7 @@ def _prepare(folder: Path, rows: int) -> None:
     y = (known["arrival_delay_minutes"].to_numpy() > 15).astype(int)
     trial = Trial("t", "hist_gradient_boosting", {"learning_rate": 0.1, "max_leaf_nodes": 31})
     frame = model_frame(known.to_pandas(), contract.columns)
-    pipeline = fit(trial, contract, [rule.as_step() for rule in spec.derived], frame, y, 0)
+    pipeline = fit(trial, contract, spec.derived_steps(), frame, y, 0)
     bundle = folder / "bundle"
     bundle.mkdir()
     files = {"contract.json": contract.to_json(), "reference.json": b"{}"}

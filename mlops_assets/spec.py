@@ -371,6 +371,16 @@ class ModelSpec(Part):
             names.append(self.label.known_at)
         return tuple(dict.fromkeys(names))
 
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The model's inputs: the columns, and the parts of the event time."""
+        parts = (rule.name for rule in self.derived if rule.part is not None)
+        return (*self.columns, *parts)
+
+    def derived_steps(self) -> list[dict[str, Any]]:
+        """The derived columns that are steps of the pipeline."""
+        return [rule.as_step() for rule in self.derived if rule.part is None]
+
     def content_hash(self) -> str:
         """Hex digest of everything the spec says."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
@@ -398,9 +408,16 @@ class ModelSpec(Part):
         return Contract(
             model=model,
             task=self.task,
-            columns=tuple(
-                ContractColumn(name, column.type, column.nullable)
-                for name, column in self.columns.items()
+            columns=(
+                *(
+                    ContractColumn(name, column.type, column.nullable)
+                    for name, column in self.columns.items()
+                ),
+                *(
+                    ContractColumn(rule.name, "integer", False, rule.part, rule.zone)
+                    for rule in self.derived
+                    if rule.part is not None
+                ),
             ),
             classes=classes,
             entity=self.entity,

@@ -6,10 +6,11 @@ offered.
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+from zoneinfo import available_timezones
 
 from pydantic import Field
 
-from mlops_assets.domain.contract import ColumnType
+from mlops_assets.domain.contract import ColumnType, TimePart
 from mlops_assets.spec_part import Part
 
 Kind = Literal[
@@ -22,11 +23,15 @@ Kind = Literal[
     "bins",
     "frequent",
     "target_mean",
+    "hour",
+    "weekday",
+    "month",
 ]
 OF_TWO = ("difference", "ratio", "product")
 OF_CATEGORIES = ("frequent", "target_mean")
 # What these are of a row depends on the rows that a version was trained on.
 LEARNED = OF_CATEGORIES
+OF_TIME: tuple[TimePart, ...] = ("hour", "weekday", "month")
 
 
 class Derived(Part):
@@ -38,10 +43,17 @@ class Derived(Part):
         "cyclical (sine and cosine of a over `cycle`), bins (the number of `edges`, or of "
         "quantiles of the training rows, that a reaches). Of a category: frequent (its level, the "
         "rare ones taken together), target_mean (the mean of the label at its level, smoothed, "
-        "cross-fitted in training)."
+        "cross-fitted in training). Of the event time, which requests must then bring: hour (0 to "
+        "23), weekday (0 is Monday), month (1 to 12); later rules may use them, as for a cycle."
     )
     columns: tuple[str, ...] = Field(
-        description="One column; two for difference, ratio and product, two or more for sum."
+        default=(),
+        description="One column; two for difference, ratio and product, two or more for sum; "
+        "none for parts of the event time.",
+    )
+    zone: str = Field(
+        default="UTC",
+        description="hour, weekday, month: the time zone whose clocks count, as America/New_York.",
     )
     cycle: float | None = Field(default=None, gt=0, description="cyclical: length of a cycle.")
     edges: tuple[float, ...] = Field(
@@ -72,6 +84,11 @@ class Derived(Part):
         return {**self.model_dump(), "replaces": self.replaces}
 
     @property
+    def part(self) -> TimePart | None:
+        """Which part of the event time it is; None if it is none."""
+        return next((part for part in OF_TIME if part == self.kind), None)
+
+    @property
     def is_learned(self) -> bool:
         """Whether the values depend on the rows that a version was trained on."""
         return self.kind in LEARNED or (self.kind == "bins" and not self.edges)
@@ -86,9 +103,14 @@ class Derived(Part):
 def mistakes(rule: Derived, types: Mapping[str, ColumnType]) -> Iterator[tuple[str, str]]:
     """What is wrong with a derived column: the field's name, and what to do about it.
 
-    `types` are those of the model's columns.
+    `types` are those of the model's columns, and of the parts of the event time before it.
     """
-    yield from _columns(rule, types)
+    if rule.part is None:
+        yield from _columns(rule, types)
+    elif rule.columns:
+        yield "columns", f"{rule.kind} is a part of the event time and takes no columns"
+    if rule.zone not in available_timezones():
+        yield "zone", f"{rule.zone!r} is no time zone; write one such as Europe/Berlin"
     if (rule.cycle is not None) != (rule.kind == "cyclical"):
         yield "cycle", "cyclical needs `cycle`, the length of one round; no other kind has one"
     if rule.kind == "bins":

@@ -166,6 +166,8 @@ def _derived(spec: ModelSpec) -> Iterator[Problem]:
         seen.update(rule.names)
         for field, message in spec_derived.mistakes(rule, types):
             yield Problem(("derived", place, field), message)
+        if rule.part is not None:
+            types[rule.name] = "integer"
 
 
 def _training(spec: ModelSpec) -> Iterator[Problem]:

@@ -14,6 +14,12 @@ SHORT_TRAINING = {
         {"estimator": "hist_gradient_boosting", "params": {"max_iter": 30}},
     ],
 }
+FROM_TIME = [
+    {"name": "sent_hour", "kind": "hour", "zone": "America/New_York"},
+    {"name": "clock", "kind": "cyclical", "columns": ["sent_hour"], "cycle": 24, "keep": False},
+    {"name": "sent_day", "kind": "weekday"},
+    {"name": "near", "kind": "target_mean", "columns": ["zone"]},
+]
 SLOW_CANDIDATES = [
     {
         "estimator": "random_forest",
@@ -30,6 +36,7 @@ def add_scenarios(models: Path) -> None:
     add_model(models, "flight_delay", short)
     add_parcels(models, "parcels", gates={"margin": 0.2})
     add_parcels(models, "watched", gates={"margin": 0.2})
+    add_parcels(models, "timed", gates={"margin": 0.2}, derived=FROM_TIME)
     # Reports that are written by the tests.
     for name in ("stormy", "governed"):
         add_parcels(models, name, days=4, retraining={"cooldown": 0, "budget_per_month": None})

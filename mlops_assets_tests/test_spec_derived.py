@@ -23,6 +23,8 @@ def rule(kind: str, *columns: str, **more: Any) -> Derived:
         rule("bins", "b", quantiles=4),
         rule("frequent", "c", min_share=0.05),
         rule("target_mean", "c"),
+        rule("hour", zone="America/New_York"),
+        rule("month"),
     ],
     ids=lambda good: good.kind,
 )
@@ -44,6 +46,8 @@ def test_a_good_rule_has_no_mistake(good: Derived):
         (rule("bins", "a", edges=[1, 1]), "edges", "must ascend"),
         (rule("log1p", "a", edges=[1]), "edges", "only bins"),
         (rule("log1p", "a", cycle=7), "cycle", "no other kind"),
+        (rule("hour", "a"), "columns", "takes no columns"),
+        (rule("weekday", zone="Mars/Olympus"), "zone", "'Mars/Olympus' is no time zone"),
     ],
 )
 def test_a_mistake_names_its_field(bad: Derived, field: str, words: str):

@@ -34,6 +34,14 @@ def candidate(**more: Any) -> dict[str, Any]:
     return {"candidates": [{"estimator": "random_forest", **more}]}
 
 
+def test_a_part_of_the_event_time_may_be_used_by_later_rules():
+    part = {"name": "hour", "kind": "hour"}
+    cycle = {"name": "clock", "kind": "cyclical", "columns": ["hour"], "cycle": 24}
+    assert found(derived=[part, cycle]) == ()
+    (problem,) = found(derived=[cycle, part])
+    assert problem.place == ("derived", 0, "columns")
+
+
 def test_a_good_spec_has_no_problem():
     assert found() == ()
     assert found(derived=derived("cyclical", "a", cycle=24)) == ()

@@ -190,6 +190,7 @@ def fits(one: Contract, champion: Contract) -> bool:
     return one.classes == champion.classes and all(
         theirs.get(column.name) is not None
         and theirs[column.name].type == column.type
+        and (theirs[column.name].part, theirs[column.name].zone) == (column.part, column.zone)
         and (column.nullable or not theirs[column.name].nullable)
         for column in one.columns
     )

@@ -86,7 +86,7 @@ def _predict(contract: Contract) -> dict[str, Any]:
 
 def request_schema(contract: Contract) -> Schema:
     """JSON Schema of a prediction request."""
-    properties = {column.name: _column(column) for column in contract.columns}
+    properties = {column.name: _column(column) for column in contract.asked}
     if contract.entity:
         properties.setdefault(
             contract.entity,
@@ -99,14 +99,17 @@ def request_schema(contract: Contract) -> Schema:
         properties.setdefault(
             contract.event_time,
             {
-                "type": ["string", "null"],
+                "type": "string" if contract.computed else ["string", "null"],
                 "description": "Time of the event, ISO 8601, UTC if it has no offset; logged.",
             },
         )
     record = {
         "type": "object",
         "properties": properties,
-        "required": [column.name for column in contract.columns if not column.nullable],
+        "required": [
+            *(column.name for column in contract.asked if not column.nullable),
+            *([contract.event_time] if contract.computed else []),
+        ],
         "additionalProperties": False,
     }
     return {

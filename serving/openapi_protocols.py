@@ -105,7 +105,7 @@ def _infer(contract: Contract) -> Schema:
     tensor = {
         "type": "object",
         "properties": {
-            "name": {"enum": [column.name for column in contract.columns]},
+            "name": {"enum": [column.name for column in contract.asked]},
             "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1},
             "datatype": {"enum": list(_DATATYPES)},
             "data": {"type": "array"},

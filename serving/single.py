@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, ContractColumn
+from mlops_assets.domain.date_parts import part_of
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import MAX_REQUEST_ID, event_time_of
 from mlops_assets.domain.values import LARGEST_INTEGER
@@ -43,7 +44,7 @@ class SingleRecordReader:
     """Reads requests of one record for one contract."""
 
     def __init__(self, contract: Contract) -> None:
-        inputs = {column.name for column in contract.columns}
+        inputs = {column.name for column in contract.asked}
         extras = {contract.entity, contract.event_time} - {""}
         # Read the long way: an input that is also logged as entity or time, and names that the
         # decoder cannot look for.
@@ -51,8 +52,9 @@ class SingleRecordReader:
         self._time = contract.event_time
         # A row that its time identifies (an hour, a day) carries both under one key.
         self._is_known_by_time = contract.entity == contract.event_time != ""
-        numbers = [column for column in contract.columns if column.type != "category"]
-        texts = [column for column in contract.columns if column.type == "category"]
+        numbers = [column for column in contract.asked if column.type != "category"]
+        texts = [column for column in contract.asked if column.type == "category"]
+        self._computed = contract.computed
         self._numbers = len(numbers)
         self._has_booleans = any(column.type == "boolean" for column in numbers)
         self._inputs = self._numbers + len(texts)
@@ -91,6 +93,10 @@ class SingleRecordReader:
         figures = values[: self._numbers]
         if self._has_booleans:
             figures = tuple(float(one) if one is True or one is False else one for one in figures)
+        if self._computed:
+            if type(time) is not str:
+                return None
+            figures = (*figures, *(part_of(time, column) for column in self._computed))
         return SingleRecord(
             request_id or "" if request_id is not _UNSET else "",
             figures,

@@ -78,7 +78,7 @@ def make_challenger(
     holdout = training_rows.read(model, stores.lake, manifest, split.holdout, classes)
     contract = spec.contract(model.name, classes)
     searched = _search(model, manifest, stores, contract, say)
-    derived = [rule.as_step() for rule in spec.derived]
+    derived = spec.derived_steps()
     say(f"refitting {searched.winner.name} on {len(refit_rows)} rows")
     pipeline = fit(
         searched.winner, contract, derived, refit_rows.frame, refit_rows.y, spec.training.seed
@@ -170,7 +170,7 @@ def _search(
     )
     picked = draw_evenly(len(train), spec.training.search_rows, spec.training.seed)
     frame, y = train.frame.iloc[picked], train.y[picked]
-    derived = [rule.as_step() for rule in spec.derived]
+    derived = spec.derived_steps()
     candidates = [candidate.estimator for candidate in spec.training.candidates]
     replaced = {name for rule in spec.derived if rule.replaces for name in rule.columns}
     refuse_untrainable(frame, y, contract, candidates, replaced)

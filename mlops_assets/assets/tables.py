@@ -23,8 +23,8 @@ def feature_rows(model: Model, rows: pd.DataFrame) -> pd.DataFrame:
     """Entity (as text), event time, contract columns, derived columns, label and its time."""
     spec = model.spec
     contract = spec.contract(model.name, ())
-    frame = model_frame(rows, contract.columns)
     known = identified(model, rows)
+    frame = model_frame(rows.assign(event_time=known["event_time"]), contract.columns)
     who = known[["entity", "event_time"]]
     truth = known[[LABEL, KNOWN_AT]]
     return pd.concat([who, frame, _derived(frame, spec), truth], axis=1)
@@ -34,7 +34,7 @@ def _derived(frame: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
     """The derived columns that do not depend on the rows that a version was trained on."""
     columns = {}
     for rule in spec.derived:
-        if rule.is_learned:
+        if rule.is_learned or rule.part is not None:
             continue
         step = Bins(rule.edges) if rule.kind == "bins" else DeriveColumns(rule.kind, rule.cycle)
         values = step.fit_transform(frame[list(rule.columns)])

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import MISSING_CATEGORY, ColumnType, Contract, ContractColumn
+from mlops_assets.domain.date_parts import parts_of_series
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.values import LARGEST_INTEGER, is_portable
 
@@ -33,17 +34,29 @@ class CheckedBatch:
 
 def check_types(schema: pa.Schema, contract: Contract) -> None:
     """Raise DataError for a column that is missing, or whose type can hold no value of it."""
-    for column in contract.columns:
+    if contract.computed:
+        _check_time(schema, contract)
+    for column in contract.asked:
         if column.name not in schema.names:
             raise DataError(
                 f"the rows have no column {column.name!r}; they have {', '.join(schema.names)}, "
-                f"and {contract.model} takes {', '.join(c.name for c in contract.columns)}."
+                f"and {contract.model} takes {', '.join(c.name for c in contract.asked)}."
             )
         kind = schema.field(column.name).type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
         if not _fits(kind, column.type):
             raise DataError(f"column {column.name!r} holds {kind}, which is no {column.type}.")
+
+
+def _check_time(schema: pa.Schema, contract: Contract) -> None:
+    name = contract.event_time
+    kind = schema.field(name).type if name in schema.names else None
+    if kind is None or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+        raise DataError(
+            f"the rows have no times in {name!r} ({kind or 'no such column'}), which "
+            f"{contract.model} needs for {', '.join(c.name for c in contract.computed)}."
+        )
 
 
 def _fits(kind: pa.DataType, wanted: ColumnType) -> bool:
@@ -60,11 +73,17 @@ def check_rows(batch: pa.RecordBatch, contract: Contract) -> CheckedBatch:
     """Read the contract's columns of a batch that passed `check_types`."""
     columns: dict[str, Column] = {}
     problems: list[tuple[str, str, np.ndarray]] = []
-    for column in contract.columns:
+    for column in contract.asked:
         array = batch.column(column.name)
         read = _category if column.type == "category" else _number
         columns[column.name], found = read(array, column)
         problems += [(column.name, reason, rows) for reason, rows in found if rows.any()]
+    if contract.computed:
+        times = batch.column(contract.event_time).to_pandas()
+        columns |= {column.name: parts_of_series(times, column) for column in contract.computed}
+        missing = times.isna().to_numpy()
+        if missing.any():
+            problems.append((contract.event_time, "missing, but inputs come from it", missing))
     if not problems:
         return CheckedBatch(columns, None, ())
     bad = np.logical_or.reduce([rows for _, _, rows in problems])

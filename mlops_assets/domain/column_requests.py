@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, ContractColumn
+from mlops_assets.domain.date_parts import parts_of
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import (
     ParsedRequest,
@@ -44,7 +45,7 @@ class ColumnParser:
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
-        inputs = {column.name for column in contract.columns}
+        inputs = {column.name for column in contract.asked}
         self._known = inputs | ({contract.entity, contract.event_time} - {""})
         # A time that is also an input is typed by the contract, so it isn't read as ISO text.
         self._time = "" if contract.event_time in inputs else contract.event_time
@@ -60,28 +61,35 @@ class ColumnParser:
         known_id = request_id_of(request_id)
         rows = self._rows(columns, where)
         entity, time = self._contract.entity, self._time
+        read = {
+            column.name: _read(column, columns[column.name], where)
+            if column.name in columns
+            else _missing(column, rows)
+            for column in self._contract.asked
+        }
+        times = _extras(event_time_of, columns.get(time), rows, time, where)
+        parts = parts_of(
+            self._contract,
+            times,
+            lambda row: f"{where}{time}[{row}]" if time in columns else f"{where}{time}",
+        )
         return ParsedRequest(
             request_id=known_id,
-            columns={
-                column.name: _read(column, columns[column.name], where)
-                if column.name in columns
-                else _missing(column, rows)
-                for column in self._contract.columns
-            },
+            columns={**read, **parts},
             entities=_extras(entity_of, columns.get(entity), rows, entity, where),
-            event_times=_extras(event_time_of, columns.get(time), rows, time, where),
+            event_times=times,
         )
 
     def _rows(self, columns: Mapping[str, Values], where: str) -> int:
         """How many rows all columns have, which are those that the contract wants."""
         for name in columns:
             if name not in self._known:
-                inputs = ", ".join(sorted(column.name for column in self._contract.columns))
+                inputs = ", ".join(sorted(column.name for column in self._contract.asked))
                 raise RequestError(
                     f"is not a column of {self._contract.model}; it has {clip(inputs, 300)}",
                     f"{where}{clip(name)}",
                 )
-        for column in self._contract.columns:
+        for column in self._contract.asked:
             if column.name not in columns and not column.nullable:
                 raise RequestError(
                     f"is missing; it is a required {column.type}", f"{where}{column.name}"

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 ColumnType = Literal["number", "integer", "category", "boolean"]
+TimePart = Literal["hour", "weekday", "month"]
 Task = Literal["binary", "multiclass", "regression"]
 
 # A missing category travels as this text through pipelines and ONNX graphs, which have no null.
@@ -18,11 +19,13 @@ MISSING_CATEGORY = "__missing__"
 
 @dataclass(frozen=True)
 class ContractColumn:
-    """One input of the model."""
+    """One input of the model. With `part` it is computed from the event time, in `zone`."""
 
     name: str
     type: ColumnType
     nullable: bool
+    part: TimePart | None = None
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Contract:
 
     `classes` holds the class labels as text in the order of the probabilities, and is empty for
     a regression. `entity` and `event_time` name optional request columns that are logged, not
-    scored.
+    scored; the event time is required where columns are computed from it.
     """
 
     model: str
@@ -41,6 +44,16 @@ class Contract:
     entity: str
     event_time: str
     max_rows: int
+
+    @property
+    def asked(self) -> tuple[ContractColumn, ...]:
+        """The inputs that clients send."""
+        return tuple(column for column in self.columns if column.part is None)
+
+    @property
+    def computed(self) -> tuple[ContractColumn, ...]:
+        """The inputs that are parts of the event time."""
+        return tuple(column for column in self.columns if column.part is not None)
 
     def to_json(self) -> bytes:
         """Serialise, with sorted keys so that equal contracts have equal bytes."""

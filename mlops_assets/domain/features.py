@@ -19,9 +19,11 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler,
 
 from mlops_assets.domain.bins import Bins
 from mlops_assets.domain.contract import MISSING_CATEGORY, ContractColumn
+from mlops_assets.domain.date_parts import parts_of_series
 from mlops_assets.domain.levels import FrequentLevels
 
 NAN = float("nan")
+EVENT_TIME = "event_time"
 
 
 class DeriveColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -104,10 +106,14 @@ def model_frame(
     """The contract's columns in order: float64 numbers, text categories, nothing else.
 
     The same normal form that serving builds from a request: a missing number is NaN, a missing
-    category is `MISSING_CATEGORY`.
+    category is `MISSING_CATEGORY`. Parts of the event time that are not there yet come from the
+    column `event_time`.
     """
     out: dict[str, np.ndarray] = {}
     for column in contract:
+        if column.part is not None and column.name not in columns:
+            out[column.name] = parts_of_series(columns[EVENT_TIME], column)
+            continue
         series = pd.Series(columns[column.name])
         if column.type == "category":
             text = series.astype("object").where(series.notna(), None)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.date_parts import parts_of
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.values import is_portable, kind_of, read_column
 
@@ -50,8 +51,8 @@ class RequestParser:
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
-        self._columns = contract.columns
-        self._names = tuple(column.name for column in contract.columns)
+        self._columns = contract.asked
+        self._names = tuple(column.name for column in contract.asked)
         self._inputs = frozenset(self._names)
         # Keys that a record may carry beside the inputs.
         self._extras = frozenset((contract.entity, contract.event_time)) - self._inputs - {""}
@@ -66,14 +67,17 @@ class RequestParser:
         rows = self._plain_rows(records) or [
             self._row(record, index) for index, record in enumerate(records)
         ]
+        columns = {
+            column.name: read_column(column, values)
+            for column, values in zip(self._columns, zip(*rows, strict=True), strict=True)
+        }
+        times = _event_times(records, self._time)
+        parts = parts_of(self._contract, times, lambda index: f"records[{index}].{self._time}")
         return ParsedRequest(
             request_id=request_id,
-            columns={
-                column.name: read_column(column, values)
-                for column, values in zip(self._columns, zip(*rows, strict=True), strict=True)
-            },
+            columns={**columns, **parts},
             entities=_entities(records, self._contract.entity),
-            event_times=_event_times(records, self._time),
+            event_times=times,
         )
 
     def _plain_rows(self, records: Sequence[Any]) -> list[tuple[Any, ...]] | None:

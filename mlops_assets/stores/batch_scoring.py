@@ -60,7 +60,7 @@ class BatchScorer:
     def columns_of(self, schema: pa.Schema, keep: Sequence[str] = ()) -> list[str]:
         """Columns that are read: inputs, entity, event time, and what is kept."""
         check_types(schema, self.contract)
-        names = [column.name for column in self.contract.columns]
+        names = [column.name for column in self.contract.asked]
         extras = (*self._identity(schema), *keep)
         return list(dict.fromkeys((*names, *extras)))
 

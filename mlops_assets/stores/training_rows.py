@@ -96,7 +96,7 @@ def read(
     if classes is None:
         classes = () if model.spec.task == "regression" else classes_of(rows[LABEL])
     return Rows(
-        frame=rows[list(model.spec.columns)].reset_index(drop=True),
+        frame=rows[list(model.spec.input_names)].reset_index(drop=True),
         y=encode(rows[LABEL], model.spec.task, classes),
         classes=classes,
     )

@@ -33,7 +33,12 @@ CONTRACT = Contract(
 )
 BY_TIME = Contract(**{**CONTRACT.__dict__, "entity": "departs"})
 NAMELESS = Contract(**{**CONTRACT.__dict__, "entity": "", "event_time": ""})
-CONTRACTS = (CONTRACT, BY_TIME, NAMELESS)
+PARTS = (
+    ContractColumn("hour", "integer", False, "hour", "America/New_York"),
+    ContractColumn("day", "integer", False, "weekday"),
+)
+TIMED = Contract(**{**CONTRACT.__dict__, "columns": (*CONTRACT.columns, *PARTS)})
+CONTRACTS = (CONTRACT, BY_TIME, NAMELESS, TIMED)
 READERS = {contract: SingleRecordReader(contract) for contract in CONTRACTS}
 PARSERS = {contract: RequestParser(contract) for contract in CONTRACTS}
 GOOD = {
@@ -246,3 +251,13 @@ def test_odd_names_of_columns_are_read_the_long_way_and_not_refused(name: str):
 def test_an_input_that_is_also_logged_is_read_the_long_way(extra: str):
     contract = Contract(**{**CONTRACT.__dict__, extra: "city"})
     assert SingleRecordReader(contract).read(body(GOOD)) is None
+
+
+def test_parts_of_the_time_are_computed_and_a_missing_time_goes_the_long_way():
+    found = READERS[TIMED].read(body({**GOOD, "departs": "2013-06-01T17:30:00Z"}))
+    assert found is not None
+    assert found.numbers[-2:] == (13.0, 5.0)
+    for record in (GOOD, {**GOOD, "departs": None}):
+        assert READERS[TIMED].read(body(record)) is None
+        with pytest.raises(RequestError, match="is required, because m computes hour, day"):
+            PARSERS[TIMED].parse(decode(body(record)))

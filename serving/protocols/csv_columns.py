@@ -48,7 +48,7 @@ def read_csv(body: bytes, contract: Contract) -> dict[str, Sequence[Any]]:
                 f"has {len(row)} cells, the header has {len(names)}", f"csv[{index}]"
             )
     readers: dict[str, Callable[[str], Any]] = {
-        column.name: _text if column.type == "category" else _figure for column in contract.columns
+        column.name: _text if column.type == "category" else _figure for column in contract.asked
     }
     return {
         name: [readers.get(name, _text)(cell) for cell in cells]

@@ -248,8 +248,8 @@ def _matrix(
     values: Values, shape: list[int], inputs: Sequence[Any], contract: Contract
 ) -> dict[str, Values]:
     """The columns of a tensor that holds all inputs, in the contract's order."""
-    names = [column.name for column in contract.columns]
-    is_numeric = all(column.type != "category" for column in contract.columns)
+    names = [column.name for column in contract.asked]
+    is_numeric = all(column.type != "category" for column in contract.asked)
     if len(inputs) != 1 or not is_numeric or shape[1] != len(names):
         raise RequestError(
             "must be [rows] or [rows, 1], one tensor per input; or one tensor of "

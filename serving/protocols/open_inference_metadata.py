@@ -23,11 +23,19 @@ def model(contract: Contract, versions: Sequence[str], platform: str = PLATFORM)
         "versions": list(versions),
         "platform": platform,
         "inputs": [
-            {"name": column.name, "datatype": datatype_of(column), "shape": [-1, 1]}
-            for column in contract.columns
+            *(
+                {"name": column.name, "datatype": datatype_of(column), "shape": [-1, 1]}
+                for column in contract.asked
+            ),
+            *([_time(contract)] if contract.computed else []),
         ],
         "outputs": [_output(name, contract) for name in output_names(contract)],
     }
+
+
+def _time(contract: Contract) -> dict[str, Any]:
+    """The event time, ISO 8601 text, where inputs are computed from it."""
+    return {"name": contract.event_time, "datatype": "BYTES", "shape": [-1, 1]}
 
 
 def datatype_of(column: ContractColumn) -> str:
