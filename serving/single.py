@@ -96,7 +96,10 @@ class SingleRecordReader:
         if self._computed:
             if type(time) is not str:
                 return None
-            figures = (*figures, *(part_of(time, column) for column in self._computed))
+            try:
+                figures = (*figures, *(part_of(time, column) for column in self._computed))
+            except OverflowError:
+                return None
         return SingleRecord(
             request_id or "" if request_id is not _UNSET else "",
             figures,

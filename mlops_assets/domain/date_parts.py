@@ -25,7 +25,10 @@ zone_of = lru_cache(ZoneInfo)
 
 
 def part_of(time: str, column: ContractColumn) -> float:
-    """The part (hour 0 to 23, weekday 0 is Monday, month 1 to 12) of an ISO 8601 time in UTC."""
+    """The part (hour 0 to 23, weekday 0 is Monday, month 1 to 12) of an ISO 8601 time in UTC.
+
+    Raises OverflowError in the first and the last hours of the calendar, which a zone may not have.
+    """
     assert column.part is not None  # noqa: S101 - asked of computed columns only
     return float(READ[column.part](datetime.fromisoformat(time).astimezone(zone_of(column.zone))))
 
@@ -35,18 +38,26 @@ def parts_of(
 ) -> dict[str, np.ndarray]:
     """The computed inputs of requests with these event times, float64 of shape (n,).
 
-    Raises RequestError, with `field` of the first row that has no time.
+    Raises RequestError, with `field` of the first row that has no time, or none in the zone.
     """
-    columns = contract.computed
-    if not columns:
+    if not contract.computed:
         return {}
-    for index, time in enumerate(times):
-        if time is None:
-            raise RequestError(needed(contract), field(index))
+    rows = [_row(contract, time, field, index) for index, time in enumerate(times)]
     return {
-        column.name: np.array([part_of(time, column) for time in times if time is not None])
-        for column in columns
+        column.name: np.array(values)
+        for column, values in zip(contract.computed, zip(*rows, strict=True), strict=True)
     }
+
+
+def _row(
+    contract: Contract, time: str | None, field: Callable[[int], str], index: int
+) -> list[float]:
+    if time is None:
+        raise RequestError(needed(contract), field(index))
+    try:
+        return [part_of(time, column) for column in contract.computed]
+    except OverflowError:
+        raise RequestError("is outside the years 1 to 9999 of the zone", field(index)) from None
 
 
 def needed(contract: Contract) -> str:

@@ -86,6 +86,13 @@ def test_a_record_without_the_time_is_refused(record: dict[str, Any]):
     assert found.value.field == "records[0].at"
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00", "0001-01-01T04:00:00Z"])
+def test_a_time_that_the_zone_does_not_have_is_refused(time: str):
+    with pytest.raises(RequestError, match="outside the years 1 to 9999") as found:
+        by_record(n=1.0, at=time)
+    assert found.value.field == "records[0].at"
+
+
 def test_columns_without_the_time_are_refused():
     with pytest.raises(RequestError, match="required, because m computes hour, day") as found:
         by_column(n=[1.0])
