@@ -5,71 +5,32 @@ in the defs.yaml, as the problems of `spec_rules` do.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 import pandas as pd
 
-from mlops_assets.domain.drafting import MOST_CLASSES
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.history import cut
-from mlops_assets.domain.labels import KNOWN_AT, LABEL, labels
+from mlops_assets.domain.labels import KNOWN_AT, LABEL
 from mlops_assets.domain.leaks import find_leaks
-from mlops_assets.domain.profiling import ColumnProfile, numeric_values, profile
+from mlops_assets.domain.profiling import ColumnProfile, profile
 from mlops_assets.domain.trainable import MOST_LEVELS
 from mlops_assets.domain.validation import REASONS, validate
-from mlops_assets.spec import Model
+from mlops_assets.spec_findings import Finding, Place, Table, share, some
+from mlops_assets.spec_labels import label_times, label_types, label_values
 
-Level = Literal["problem", "warning", "note"]
-Place = tuple[str | int, ...]
 # An event time before this is rather a number of something else.
 OLDEST = datetime(1980, 1, 1, tzinfo=UTC)
-SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to know: `problem`s must be corrected, `warning`s looked at, `note`s are facts."""
-
-    code: str
-    level: Level
-    place: Place
-    message: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A model's rows: `frame` a sample or all of them in order of time, `times` of all rows."""
-
-    model: Model
-    frame: pd.DataFrame
-    times: pd.Series
-    now: datetime
-
-    @property
-    def labels(self) -> pd.DataFrame:
-        """`label` and `label_known_at` of each row of the frame."""
-        spec = self.model.spec
-        return labels(
-            self.frame,
-            task=spec.task,
-            column=spec.label.column,
-            above=spec.label.above,
-            known_at=spec.label.known_at,
-            known_after=spec.label.known_after,
-            event_time=spec.event_time,
-        )
 
 
 def findings(table: Table) -> tuple[Finding, ...]:
     """Everything that these rows say about the spec, in the order of its sections."""
     if not len(table.times):
         return (Finding("no_rows", "problem", ("source",), "the source has no row with a time"),)
-    broken = tuple(_label_types(table))
+    broken = tuple(label_types(table))
     rules: tuple[Callable[[Table], Iterator[Finding]], ...] = (_times, _columns, _contract)
     if not broken:
-        rules = (*rules, _label, _known, _leaks, _history)
+        rules = (*rules, label_values, label_times, _leaks, _history)
     return (*broken, *(found for rule in rules for found in rule(table)))
 
 
@@ -83,7 +44,7 @@ def _times(table: Table) -> Iterator[Finding]:
             "future_time",
             "problem" if future > len(times) / 2 else "warning",
             place,
-            f"{_share(future, len(times))} have an event time after now, up to "
+            f"{share(future, len(times))} have an event time after now, up to "
             f"{times.iloc[-1]:%Y-%m-%d %H:%M}: they wait for their period to end. Is {name} when "
             "the event was?",
         )
@@ -93,7 +54,7 @@ def _times(table: Table) -> Iterator[Finding]:
             "old_time",
             "problem" if old > len(times) / 2 else "warning",
             place,
-            f"{_share(old, len(times))} have an event time before 1980, from "
+            f"{share(old, len(times))} have an event time before 1980, from "
             f"{times.iloc[0]:%Y-%m-%d %H:%M}: is {name} a time, in the right unit?",
         )
     before = int((times < calendar.first).sum())
@@ -102,7 +63,7 @@ def _times(table: Table) -> Iterator[Finding]:
             "before_start",
             "problem" if before == len(times) else "warning",
             ("period", "start"),
-            f"{_share(before, len(times))} are older than the first period and never read; the "
+            f"{share(before, len(times))} are older than the first period and never read; the "
             f"oldest is of {times.iloc[0]:%Y-%m-%d}",
         )
     after = int((times >= calendar.stop).sum()) if calendar.stop else 0
@@ -111,90 +72,8 @@ def _times(table: Table) -> Iterator[Finding]:
             "after_end",
             "problem" if after == len(times) else "warning",
             ("period", "end"),
-            f"{_share(after, len(times))} are after the history's end and never read; the newest "
+            f"{share(after, len(times))} are after the history's end and never read; the newest "
             f"is of {times.iloc[-1]:%Y-%m-%d}",
-        )
-
-
-def _label_types(table: Table) -> Iterator[Finding]:
-    """What would keep labels from being made at all."""
-    spec, frame = table.model.spec, table.frame
-    truth = frame[spec.label.column]
-    numeric = spec.task == "regression" or spec.label.above is not None
-    if numeric and truth.dtype.kind not in "iufb":
-        odd = truth[numeric_values(truth).isna() & truth.notna()]
-        told = f"such as {str(odd.iloc[0])[:40]!r}" if len(odd) else "numbers stored as text"
-        yield Finding(
-            "label_type",
-            "problem",
-            ("label", "column"),
-            f"{spec.label.column!r} must hold numbers, but holds text, {told}: clean the source, "
-            "or set another task",
-        )
-    known_at = spec.label.known_at
-    if known_at and frame[known_at].dtype.kind != "M":
-        yield Finding(
-            "known_at_type",
-            "problem",
-            ("label", "known_at"),
-            f"{known_at!r} must hold times, but holds {frame[known_at].dtype}",
-        )
-
-
-def _label(table: Table) -> Iterator[Finding]:
-    spec, found = table.model.spec, table.labels[LABEL]
-    place: Place = ("label", "above") if spec.label.above is not None else ("label", "column")
-    present = found.dropna()
-    name = repr(spec.label.column)
-    if not len(present):
-        yield Finding("no_label", "problem", place, f"{name} is missing in every row")
-        return
-    classes = present.nunique()
-    if classes < 2:
-        yield Finding(
-            "one_class",
-            "problem",
-            place,
-            f"the label is {str(present.iloc[0])!r} in all {len(present):,} rows that have one: "
-            "there is nothing to predict; correct the label, or take a longer history",
-        )
-    if spec.task == "binary" and classes > 2:
-        yield Finding(
-            "many_classes",
-            "problem",
-            place,
-            f"{name} has {classes:,} values, a binary label has two: set label.above, or the task "
-            "to multiclass or regression",
-        )
-    if spec.task == "multiclass" and classes > MOST_CLASSES:
-        yield Finding(
-            "many_classes", "warning", place, f"{classes:,} classes; each needs rows to learn from"
-        )
-    missing = int(found.isna().sum())
-    if missing > (1 - spec.monitoring.min_label_coverage) * len(found):
-        yield Finding(
-            "label_missing",
-            "warning",
-            ("monitoring", "min_label_coverage"),
-            f"{_share(missing, len(found))} have no label, so periods may never be judged: "
-            f"min_label_coverage is {spec.monitoring.min_label_coverage:.0%}",
-        )
-
-
-def _known(table: Table) -> Iterator[Finding]:
-    """Labels that are there although they are known only in the future."""
-    spec, frame = table.model.spec, table.frame
-    known = table.labels[KNOWN_AT]
-    future = int((known > table.now).sum())
-    place: Place = ("label", "known_at" if spec.label.known_at else "known_after")
-    if future and int((frame[spec.event_time] <= table.now).sum()):
-        yield Finding(
-            "future_label",
-            "problem" if spec.label.known_at else "note",
-            place,
-            f"{_share(future, len(frame))} hold a label that becomes known only after now, up to "
-            f"{known.max():%Y-%m-%d %H:%M}; they train nothing until then: correct the times, or "
-            "the column",
         )
 
 
@@ -250,7 +129,7 @@ def _contract(table: Table) -> Iterator[Finding]:
             {"key": "duplicate_keys", spec.label.known_at: "early_label"}.get(reason, "rejected"),
             "problem" if count > limit * len(frame) else "warning",
             _place_of(table, reason),
-            f"{_share(count, len(frame))} would be rejected: {example}",
+            f"{share(count, len(frame))} would be rejected: {example}",
         )
     if not len(result.rejected):
         return
@@ -266,7 +145,7 @@ def _contract(table: Table) -> Iterator[Finding]:
             "problem",
             ("validation", "max_rejected_share"),
             f"{len(refused)} of {len(total)} periods would be refused, with up to {worst:.1%} of "
-            f"their rows rejected (limit {limit:.2%}): {_some(refused)}",
+            f"their rows rejected (limit {limit:.2%}): {some(refused)}",
         )
 
 
@@ -297,7 +176,7 @@ def _history(table: Table) -> Iterator[Finding]:
             "empty_periods",
             "warning",
             ("period",),
-            f"{len(counts.empty)} of {len(counts.rows)} periods have no row: {_some(counts.empty)}",
+            f"{len(counts.empty)} of {len(counts.rows)} periods have no row: {some(counts.empty)}",
         )
     small = [p for p, n in counts.rows.items() if 0 < n < spec.validation.min_rows]
     if small:
@@ -306,7 +185,7 @@ def _history(table: Table) -> Iterator[Finding]:
             "warning",
             ("validation", "min_rows"),
             f"{len(small)} of {len(counts.rows)} periods have fewer than "
-            f"{spec.validation.min_rows} rows: {_some(small)}",
+            f"{spec.validation.min_rows} rows: {some(small)}",
         )
     known = table.labels[KNOWN_AT]
     labelled = table.frame[spec.event_time][known <= table.now]
@@ -345,12 +224,3 @@ def _example(texts: pd.Series, reason: str) -> str:
             if part.split(":")[0] == reason:
                 return part
     return reason
-
-
-def _share(count: int, total: int) -> str:
-    return f"{count:,} of {total:,} rows ({count / total:.2%})"
-
-
-def _some(periods: "list[str] | tuple[str, ...]") -> str:
-    more = f" and {len(periods) - SHOWN} more" if len(periods) > SHOWN else ""
-    return ", ".join(periods[:SHOWN]) + more

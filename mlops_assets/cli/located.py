@@ -6,8 +6,9 @@ from typing import Any
 
 from mlops_assets.domain.errors import SourceError
 from mlops_assets.spec import Model, ModelSpec
-from mlops_assets.spec_data import Finding, Place
+from mlops_assets.spec_findings import Finding, Place
 from mlops_assets.spec_rules import problems
+from mlops_assets.stores.model_folders import SPEC_FILE
 
 COMPONENT = "mlops_assets.components.TabularModel"
 
@@ -32,12 +33,16 @@ class SpecFile:
         return int(tree.position.start.line)
 
 
-def read_spec_file(name: str, folder: Path, path: Path) -> SpecFile:
-    """Read and check a defs.yaml; nothing is raised for what is wrong in it."""
+def read_spec_file(name: str, folder: Path, *, ask_source: bool = True) -> SpecFile:
+    """Read and check a defs.yaml; nothing is raised for what is wrong in it.
+
+    `ask_source` compares it with the columns that its source has.
+    """
     import yaml
     from dagster_shared.yaml_utils import parse_yaml_with_source_position
     from pydantic import ValidationError
 
+    path = folder / SPEC_FILE
     try:
         text = path.read_text(encoding="utf-8")
         parsed = parse_yaml_with_source_position(text, str(path)) if text.strip() else None
@@ -63,7 +68,7 @@ def read_spec_file(name: str, folder: Path, path: Path) -> SpecFile:
         return SpecFile(path, None, found, lines)
     found = tuple(
         Finding("spec", "problem", one.place, one.message)
-        for one in problems(spec, _columns(spec, folder))
+        for one in problems(spec, _columns(spec, folder) if ask_source else None)
     )
     return SpecFile(path, Model(name, spec, folder), found, lines)
 
@@ -98,5 +103,5 @@ def _columns(spec: ModelSpec, folder: Path) -> tuple[str, ...] | None:
 def _told(error: Any) -> str:
     """Pydantic's message with the value, where that is short and no secret."""
     value = error.get("input")
-    shown = isinstance(value, str | int | float | bool) and "url" not in error["loc"]
+    shown = isinstance(value, str | int | float | bool) and "source" not in error["loc"]
     return f"{error['msg']}" + (f", not {str(value)[:60]!r}" if shown else "")

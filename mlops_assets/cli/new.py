@@ -12,7 +12,8 @@ from mlops_assets.domain.errors import SourceError, SpecError
 from mlops_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from mlops_assets.domain.drafting import Asked, Draft
+    from mlops_assets.domain.draft_choices import Asked
+    from mlops_assets.domain.drafting import Draft
     from mlops_assets.stores.new_source import NewSource
     from mlops_assets.stores.sample import Sample
 
@@ -65,8 +66,9 @@ def new(name: str, origin: str, table: str, **asked: Any) -> None:
     Looks at the data, decides on columns, types, ranges, periods and gates, leaves out what looks
     like an id or a leak, says why, and writes it all into a commented file, which is then yours.
     """
+    from mlops_assets.domain.draft_choices import Asked
     from mlops_assets.domain.draft_text import render
-    from mlops_assets.domain.drafting import Asked, draft
+    from mlops_assets.domain.drafting import draft
     from mlops_assets.spec_rules import is_reserved
     from mlops_assets.stores.files import write_atomically
     from mlops_assets.stores.model_folders import SPEC_FILE

@@ -1,12 +1,10 @@
 """A model's spec, read from its folder without Dagster."""
 
-import yaml
-
+from mlops_assets.cli.located import read_spec_file
 from mlops_assets.domain.errors import SpecError
 from mlops_assets.settings import Settings
-from mlops_assets.spec import Model, ModelSpec
-from mlops_assets.spec_rules import problems
-from mlops_assets.stores.model_folders import SPEC_FILE, model_folders
+from mlops_assets.spec import Model
+from mlops_assets.stores.model_folders import model_folders
 
 
 def load_model(settings: Settings, name: str) -> Model:
@@ -17,14 +15,12 @@ def load_model(settings: Settings, name: str) -> Model:
             f"there is no model {name!r} in {settings.models_dir}; there are "
             f"{', '.join(folders) or 'none'}"
         )
-    folder = folders[name]
-    try:
-        content = yaml.safe_load((folder / SPEC_FILE).read_text())
-        spec = ModelSpec.model_validate(content["attributes"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SpecError(f"{folder / SPEC_FILE}: {error}") from error
-    found = problems(spec)
-    if found:
-        lines = [f"{'.'.join(map(str, one.place))}: {one.message}" for one in found]
-        raise SpecError(f"{folder / SPEC_FILE}: " + "; ".join(lines))
-    return Model(name, spec, folder)
+    file = read_spec_file(name, folders[name], ask_source=False)
+    if file.model is None or file.findings:
+        lines = [
+            f"{file.path}:{file.line(found.place)}: {'.'.join(map(str, found.place))}: "
+            f"{found.message}"
+            for found in file.findings
+        ]
+        raise SpecError("\n".join(lines))
+    return file.model

@@ -1,52 +1,30 @@
 """From a profiled table to a first spec: every choice with the reason that the user is told."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
-from typing import Literal
 
 import pandas as pd
 
 from mlops_assets.domain import history
 from mlops_assets.domain.contract import Task
+from mlops_assets.domain.draft_choices import (
+    Asked,
+    Choice,
+    choose_entity,
+    choose_known_at,
+    choose_task,
+    label_wait,
+    least_quality,
+)
 from mlops_assets.domain.draft_columns import DraftColumn, draft_columns
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.labels import labels
 from mlops_assets.domain.leaks import find_leaks
 from mlops_assets.domain.periods import Every
-from mlops_assets.domain.profiling import ColumnProfile, choose_key, profile, repeated_keys
+from mlops_assets.domain.profiling import ColumnProfile, numeric_values, profile
 
-MOST_CLASSES = 50
 RESERVED = "a name that the lake uses itself: rename it in the source"
-# Whole numbers with at most so many values are taken for classes.
-FEW_VALUES = 10
-# A time column that lies before the event in more rows than this doesn't tell when a label came.
-EARLY_SHARE = 0.001
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user said; empty text and "auto" leave the choice to the data."""
-
-    event_time: str
-    label: str
-    entity: str = ""
-    every: Every | Literal["auto"] = "auto"
-    task: Task | Literal["auto"] = "auto"
-    above: float | None = None
-    known_at: str = ""
-    known_after: timedelta | None = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One decision: what about, what was chosen, and why; `warns` if a person should look."""
-
-    about: str
-    chosen: str
-    reason: str
-    warns: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,29 +65,20 @@ def draft(
     """
     columns = profile(frame)
     _check_roles(columns, asked)
-    task = _task(columns[asked.label], asked)
-    entity = _entity(frame, columns, asked)
-    known_at = _known_at(frame, columns, asked)
-    truth = labels(
-        frame,
-        task=task.chosen,  # type: ignore[arg-type]
-        column=asked.label,
-        above=asked.above,
-        known_at=known_at.chosen if known_at.about == "label.known_at" else "",
-        known_after=asked.known_after or timedelta(0),
-        event_time=asked.event_time,
-    )["label"]
-    minimum, counted = _minimum(truth, task.chosen)
+    task = choose_task(columns[asked.label], asked)
+    entity = choose_entity(frame, columns, asked)
+    known_at = choose_known_at(frame, columns, asked)
+    truth = _truth(frame, asked, task.chosen, known_at)
+    minimum, counted = least_quality(truth, task.chosen)
     cut = history.choose_period(times) if asked.every == "auto" else None
     found = cut.history if cut else history.cut(times, asked.every)  # type: ignore[arg-type]
     roles = {entity.chosen, asked.event_time, asked.label, known_at.chosen}
-    names = [name for name in columns if name not in roles]
-    leaks = find_leaks(frame[names], frame[asked.label], truth, task.chosen)  # type: ignore[arg-type]
+    inputs = _inputs(
+        frame, {n: c for n, c in columns.items() if n not in roles}, asked, truth, task.chosen
+    )
     inputs = tuple(
         replace(column, kept=False, reason=RESERVED) if is_reserved(column.name) else column
-        for column in draft_columns(
-            frame, {name: columns[name] for name in names}, leaks, asked.event_time
-        )
+        for column in inputs
     )
     if not any(column.kept for column in inputs):
         raise DataError(
@@ -128,11 +97,49 @@ def draft(
         end=end,
         columns=inputs,
         minimum=minimum,
-        wait=_wait(frame, asked, known_at),
+        wait=label_wait(frame, asked, known_at),
         min_rows=min(history.WANTED_ROWS, max(30, found.typical // 2)),
         history=found,
         choices=(task, entity, known_at, period, *_about_history(found, end), counted),
     )
+
+
+def _truth(frame: pd.DataFrame, asked: Asked, task: str, known_at: Choice) -> pd.Series:
+    """The label of each row. Raises DataError where it cannot be made of the columns."""
+    rows, time_column = frame, known_at.chosen if known_at.about == "label.known_at" else ""
+    if time_column and frame[time_column].dtype.kind != "M":
+        raise DataError(
+            f"--known-at {time_column} holds no times: name a column of times, or --known-after."
+        )
+    if task == "regression" or asked.above is not None:
+        numbers = numeric_values(frame[asked.label])
+        if not numbers.notna().any():
+            raise DataError(
+                f"the label {asked.label!r} holds no numbers, which --task regression and --above "
+                "need: name another column, or another task."
+            )
+        rows = frame.assign(**{asked.label: numbers})
+    return labels(
+        rows,
+        task=task,  # type: ignore[arg-type]
+        column=asked.label,
+        above=asked.above,
+        known_at=time_column,
+        known_after=asked.known_after or timedelta(0),
+        event_time=asked.event_time,
+    )["label"]
+
+
+def _inputs(
+    frame: pd.DataFrame,
+    columns: Mapping[str, ColumnProfile],
+    asked: Asked,
+    truth: pd.Series,
+    task: str,
+) -> tuple[DraftColumn, ...]:
+    features = frame[list(columns)]
+    leaks = find_leaks(features, frame[asked.label], truth, task)  # type: ignore[arg-type]
+    return draft_columns(frame, columns, leaks, asked.event_time)
 
 
 def _check_roles(columns: Mapping[str, ColumnProfile], asked: Asked) -> None:
@@ -160,115 +167,6 @@ def _check_roles(columns: Mapping[str, ColumnProfile], asked: Asked) -> None:
         )
 
 
-def _task(label: ColumnProfile, asked: Asked) -> Choice:
-    values = f"{label.distinct:,} different values"
-    if asked.task != "auto":
-        return Choice("task", asked.task, "as asked")
-    if asked.above is not None:
-        return Choice("task", "binary", f"the question is whether {label.name} exceeds a value")
-    if label.distinct == 2:
-        return Choice("task", "binary", f"{label.name} has two values")
-    if label.kind == "category":
-        if label.distinct > MOST_CLASSES:
-            raise DataError(
-                f"the label {label.name!r} is text with {values}: classes are at most "
-                f"{MOST_CLASSES}. Group them in the source, or name a column of numbers."
-            )
-        return Choice("task", "multiclass", f"{label.name} is text with {values}")
-    if label.kind == "integer" and label.distinct <= FEW_VALUES:
-        reason = f"{label.name} has {values}; if they are amounts, use --task regression"
-        return Choice("task", "multiclass", reason, warns=True)
-    if label.kind in ("time", "other"):
-        raise DataError(f"the label {label.name!r} holds no numbers or classes: name another.")
-    return Choice("task", "regression", f"{label.name} has {values} of numbers")
-
-
-def _entity(frame: pd.DataFrame, columns: Mapping[str, ColumnProfile], asked: Asked) -> Choice:
-    if asked.entity:
-        repeated = repeated_keys(frame, (asked.entity, asked.event_time))
-        told = "as asked"
-        if repeated:
-            told += (
-                f"; but {repeated:,} of {len(frame):,} rows repeat an earlier {asked.entity} and "
-                f"{asked.event_time}: they will be rejected as duplicates"
-            )
-        return Choice("entity", asked.entity, told, warns=bool(repeated))
-    others = {n: c for n, c in columns.items() if n not in (asked.label, asked.known_at)}
-    key = choose_key(frame, others, asked.event_time)
-    if not key.column:
-        raise DataError(
-            f"no column tells the rows apart: {key.reason}. A model needs one, to join late labels "
-            "to predictions and to see duplicates: add a row number or an id to the source, or "
-            "name the nearest with --entity and have the repeats rejected."
-        )
-    return Choice("entity", key.column, key.reason)
-
-
-def _known_at(frame: pd.DataFrame, columns: Mapping[str, ColumnProfile], asked: Asked) -> Choice:
-    """The column, or the delay, that says when the label becomes known."""
-    if asked.known_at:
-        return Choice("label.known_at", asked.known_at, "as asked")
-    if asked.known_after is not None:
-        return Choice("label.known_after", _iso(asked.known_after), "as asked")
-    labelled = frame[asked.label].notna()
-    event = frame[asked.event_time]
-    best: tuple[timedelta, str] | None = None
-    for column in columns.values():
-        series = frame[column.name]
-        if series.dtype.kind != "M" or column.name in (asked.event_time, asked.entity):
-            continue
-        lag = (series - event)[labelled]
-        covers = series[labelled].notna().all() and (lag < timedelta(0)).mean() <= EARLY_SHARE
-        unknown = series[~labelled].isna().mean() if (~labelled).any() else 1.0
-        median = _quantile(lag, 0.5)
-        if covers and unknown >= 0.5 and median > timedelta(0) and (not best or median > best[0]):
-            best = (median, column.name)
-    if best:
-        reason = f"after {asked.event_time} and never missing where there is a label"
-        return Choice("label.known_at", best[1], f"{reason}; half come within {_told(best[0])}")
-    return Choice(
-        "label.known_after",
-        "PT0S",
-        "no column tells when the label is known, so it counts as known at once: set the real "
-        "delay, or training uses labels that are not there yet",
-        warns=True,
-    )
-
-
-def _minimum(truth: pd.Series, task: str) -> tuple[dict[str, float], Choice]:
-    """The loss of always answering the same, which a model must beat to be released."""
-    missing = f"; {truth.isna().mean():.1%} of the rows have none" if truth.isna().any() else ""
-    known = truth.dropna()
-    if task == "regression":
-        told = f"{known.min():g} to {known.max():g}, mean {known.mean():.4g}{missing}"
-        return {"r2": 0.0}, Choice("label", "values", told)
-    shares = known.value_counts(normalize=True)
-    if len(shares) < 2:
-        raise DataError(
-            f"the label has one class, {shares.index[0]!r}, in all {len(known):,} rows: there is "
-            "nothing to predict. Take a longer history, another column, or another --above."
-        )
-    entropy = -sum(share * math.log(share) for share in shares)
-    told = ", ".join(f"{name} {share:.1%}" for name, share in shares.head(6).items())
-    rare = shares.iloc[-1] * len(known) < FEW_VALUES
-    limit = {"log_loss": math.ceil(entropy * 1e4) / 1e4}
-    return limit, Choice("label", f"{len(shares)} classes", told + missing, warns=bool(rare))
-
-
-def _wait(frame: pd.DataFrame, asked: Asked, known: Choice) -> timedelta:
-    """How long after a period's end nearly all labels are known."""
-    lag = asked.known_after or timedelta(0)
-    if known.about == "label.known_at":
-        lag = _quantile(frame[known.chosen] - frame[asked.event_time], 0.99)
-    return timedelta(days=max(1, math.ceil(lag / timedelta(days=1))))
-
-
-def _quantile(delays: pd.Series, quantile: float) -> timedelta:
-    """A quantile of delays; zero where there is none."""
-    found = delays.dropna().dt.total_seconds()
-    return timedelta(seconds=float(found.quantile(quantile))) if len(found) else timedelta(0)
-
-
 def _end(found: history.History, now: datetime) -> date | None:
     if not history.ended(found, now):
         return None
@@ -290,12 +188,3 @@ def _about_history(found: history.History, end: date | None) -> list[Choice]:
         reason = f"{some}: reports will show them as empty"
         choices.append(Choice("gaps", f"{len(found.empty)} periods", reason, warns=True))
     return choices
-
-
-def _told(delay: timedelta) -> str:
-    hours = delay.total_seconds() / 3600
-    return f"{hours / 24:.3g} days" if hours >= 48 else f"{hours:.3g} hours"
-
-
-def _iso(delay: timedelta) -> str:
-    return f"PT{int(delay.total_seconds())}S"

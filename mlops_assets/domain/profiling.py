@@ -4,7 +4,7 @@ Facts only; what follows from them for a model is decided in `drafting`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
@@ -71,51 +71,48 @@ def profile(frame: pd.DataFrame) -> dict[str, ColumnProfile]:
 
 def profile_column(series: pd.Series, copy_of: str = "") -> ColumnProfile:
     """The profile of one column."""
-    name, rows, missing = str(series.name), len(series), int(series.isna().sum())
-    kind = _kind(series)
-    if kind == "other":
-        return ColumnProfile(name, kind, rows, missing, 0, copy_of=copy_of)
-    present = series.dropna()
-    distinct = int(present.nunique())
-    numbers = numeric_values(series) if kind == "category" else series
-    share = float(numbers.notna().sum() / len(present)) if len(present) else 0.0
-    if kind == "category" and share >= NUMERIC_SHARE:
-        found, odd = numbers.dropna(), present[numbers[present.index].isna()]
-        kind = "integer" if (found % 1 == 0).all() else "number"
-        low, high = _bounds(found)
-        odd_texts = tuple(map(str, odd.value_counts().index[:REMEMBERED_LEVELS]))
-        return ColumnProfile(
-            name,
-            kind,
-            rows,
-            missing,
-            distinct,
-            low,
-            high,
-            odd_texts,
-            numeric_text=share,
-            copy_of=copy_of,
-        )
-    if kind != "category":
-        low, high = (None, None) if kind in ("time", "boolean") else _bounds(present)
+    kind, present = _kind(series), series.dropna()
+    found = ColumnProfile(
+        name=str(series.name),
+        kind=kind,
+        rows=len(series),
+        missing=len(series) - len(present),
+        distinct=0 if kind == "other" else int(present.nunique()),
+        copy_of=copy_of,
+    )
+    if kind == "category":
+        return _of_text(found, present)
+    if kind in ("number", "integer"):
+        low, high = _bounds(present)
         infinite = int(np.isinf(present).sum()) if kind == "number" else 0
-        return ColumnProfile(
-            name, kind, rows, missing, distinct, low, high, copy_of=copy_of, infinite=infinite
+        return replace(found, low=low, high=high, infinite=infinite)
+    return found
+
+
+def _of_text(found: ColumnProfile, present: pd.Series) -> ColumnProfile:
+    """A text column: numbers stored as text, or levels."""
+    numbers = numeric_values(present)
+    share = float(numbers.notna().mean()) if len(present) else 0.0
+    if share >= NUMERIC_SHARE:
+        low, high = _bounds(numbers)
+        odd = present[numbers.isna()].value_counts().index[:REMEMBERED_LEVELS]
+        return replace(
+            found,
+            kind="integer" if (numbers.dropna() % 1 == 0).all() else "number",
+            low=low,
+            high=high,
+            levels=tuple(map(str, odd)),
+            numeric_text=share,
         )
     text = present.astype(str)
-    early = set(text.iloc[: len(text) // 2].unique()) if distinct <= REMEMBERED_LEVELS else set()
-    return ColumnProfile(
-        name,
-        kind,
-        rows,
-        missing,
-        distinct,
-        levels=tuple(str(level) for level in text.value_counts().index[:REMEMBERED_LEVELS]),
-        settled=distinct <= REMEMBERED_LEVELS and len(early) == distinct,
+    early = text.iloc[: len(text) // 2].nunique()
+    return replace(
+        found,
+        levels=tuple(map(str, text.value_counts().index[:REMEMBERED_LEVELS])),
+        settled=found.distinct <= REMEMBERED_LEVELS and early == found.distinct,
         numeric_text=share,
         words=float(text.str.count(r"\S+").mean()) if len(text) else 0.0,
         characters=float(text.str.len().mean()) if len(text) else 0.0,
-        copy_of=copy_of,
     )
 
 

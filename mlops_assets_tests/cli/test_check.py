@@ -170,3 +170,11 @@ def test_an_unknown_model_is_refused(models: Path):
     done = check("chrun")
     assert done.exit_code == 1
     assert "there is no model 'chrun'; models: churn" in done.output
+
+
+def test_a_secret_in_a_source_is_never_repeated(models: Path):
+    secret = "{kind: sql, url: 'postgresql://me:hunter2@db/x', password: hunter2, table: t}"
+    write(models, ("{kind: csv, path: churn.csv}", secret))
+    output = check().output
+    assert "hunter2" not in output
+    assert "source" in output

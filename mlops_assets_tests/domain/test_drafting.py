@@ -4,7 +4,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mlops_assets.domain.drafting import Asked, Draft, draft
+from mlops_assets.domain.draft_choices import Asked
+from mlops_assets.domain.drafting import Draft, draft
 from mlops_assets.domain.errors import DataError
 from mlops_assets_tests.churn import NOW, churn
 
@@ -89,6 +90,8 @@ REFUSED = {
     "one class, '0', in all": {"label": "usage_hours", "above": 1e9},
     "is text with 1,800 different values": {"label": "note"},
     "holds no numbers or classes": {"label": "decided_at"},
+    "holds no numbers, which --task": {"label": "note", "task": "regression"},
+    "--known-at plan holds no times": {"known_at": "plan"},
 }
 
 

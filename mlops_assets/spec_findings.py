@@ -1,0 +1,59 @@
+"""What is found out about a spec and its rows, and the rows that it is found out from."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import pandas as pd
+
+from mlops_assets.domain.labels import labels
+from mlops_assets.spec import Model
+
+Level = Literal["problem", "warning", "note"]
+Place = tuple[str | int, ...]
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know: `problem`s must be corrected, `warning`s looked at, `note`s are facts."""
+
+    code: str
+    level: Level
+    place: Place
+    message: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A model's rows: `frame` a sample or all of them in order of time, `times` of all rows."""
+
+    model: Model
+    frame: pd.DataFrame
+    times: pd.Series
+    now: datetime
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """`label` and `label_known_at` of each row of the frame."""
+        spec = self.model.spec
+        return labels(
+            self.frame,
+            task=spec.task,
+            column=spec.label.column,
+            above=spec.label.above,
+            known_at=spec.label.known_at,
+            known_after=spec.label.known_after,
+            event_time=spec.event_time,
+        )
+
+
+def share(count: int, total: int) -> str:
+    """Rows of all rows, with the percentage."""
+    return f"{count:,} of {total:,} rows ({count / total:.2%})"
+
+
+def some(periods: "list[str] | tuple[str, ...]") -> str:
+    """The first few periods, and how many there are besides."""
+    more = f" and {len(periods) - SHOWN} more" if len(periods) > SHOWN else ""
+    return ", ".join(periods[:SHOWN]) + more
