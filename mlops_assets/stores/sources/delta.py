@@ -1,5 +1,6 @@
 """Rows from a Delta table; files whose partition or statistics exclude the stretch stay closed."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from mlops_assets.spec_source import DeltaSource
 from mlops_assets.stores.sources.places import endpoint, is_public, is_remote, reading
 from mlops_assets.stores.sources.reader import require
 from mlops_assets.stores.sources.times import after, in_utc, latest, utc, within
+
+REFUSED = re.compile(r"\b40[13] (Unauthorized|Forbidden)\b|PermissionDenied|Unauthenticated")
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,13 @@ class DeltaSourceTable:
                 except OSError as error:
                     if not is_remote(path) or isinstance(error, FileNotFoundError):
                         raise
-                    # The store's errors have no kinds; "Permission" is the one that stays.
+                    # The store's errors have no kinds, but tell the answer's status.
+                    if REFUSED.search(str(error)):
+                        raise SourceError(
+                            f"the Delta table {path!r} may not be read: {_plain(error)}. Check "
+                            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION in the "
+                            "environment, and the bucket's policy."
+                        ) from error
                     raise SourceAwayError(
                         f"the Delta table {path!r} does not answer at "
                         f"{endpoint() or 'Amazon S3'}: {_plain(error)}. Check the network, the "
@@ -117,6 +126,4 @@ def _known_newest(table: Any, event_time: str, until: datetime) -> datetime | No
 
 def _plain(error: Exception) -> str:
     """The store's message without colours, on one line."""
-    import re
-
     return " ".join(re.sub(r"\x1b\[\d*m|↳", "", str(error)).split())

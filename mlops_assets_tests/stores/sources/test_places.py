@@ -1,5 +1,7 @@
+import threading
 from collections.abc import Callable
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,36 @@ def test_a_server_that_is_not_running_is_away(
 def test_what_is_not_in_the_bucket_is_named(path: str, s3_server: S3Server, tmp_path: Path):
     with pytest.raises(SourceAwayError, match=r"is not there: shop/none.*AWS_ENDPOINT_URL"):
         rows(ParquetSource(kind="parquet", path=path), tmp_path)
+
+
+class Forbidding(BaseHTTPRequestHandler):
+    """A server that knows nobody."""
+
+    def do_GET(self) -> None:
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@remotes
+def test_a_server_that_refuses_is_not_asked_again(
+    source: Source, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forbidding) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        try:
+            with pytest.raises(SourceError, match=r"ACCESS_DENIED|403 Forbidden") as found:
+                rows(source, tmp_path)
+        finally:
+            server.shutdown()
+    assert type(found.value) is SourceError
 
 
 def test_hidden_files_of_a_folder_and_below_are_no_data(tmp_path: Path):

@@ -1,5 +1,7 @@
 import re
 import socket
+import threading
+import time
 import traceback
 from collections.abc import Iterator
 from datetime import timedelta
@@ -206,3 +208,38 @@ def test_a_database_that_accepts_and_says_nothing_is_away(
         )
         with pytest.raises(SourceAwayError, match=f"127.0.0.1:{port}/shop does not answer"):
             rows(source, tmp_path)
+
+
+@pytest.mark.postgres
+def test_a_database_that_ends_the_connection_is_away(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fill(postgres_url)
+    monkeypatch.setenv("SHOP_URL", postgres_url)
+    run(
+        postgres_url,
+        "CREATE OR REPLACE VIEW waiting AS SELECT o.* FROM orders o, LATERAL "
+        "(SELECT pg_sleep(30), o.id) s",
+    )
+
+    def end() -> None:
+        engine = sa.create_engine(postgres_url, poolclass=sa.NullPool)
+        text = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE query LIKE 'SELECT waiting%' AND pid <> pg_backend_pid()"
+        )
+        with engine.connect() as connection:
+            while not connection.execute(sa.text(text)).scalar():
+                connection.rollback()
+                time.sleep(0.05)
+        engine.dispose()
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    source = SqlSource(kind="sql", url_env="SHOP_URL", table="waiting")
+    try:
+        with pytest.raises(SourceAwayError, match="does not answer as expected"):
+            rows(source, tmp_path)
+    finally:
+        ending.join()
+        run(postgres_url, "DROP VIEW waiting")
