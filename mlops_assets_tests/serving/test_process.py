@@ -25,6 +25,7 @@ import pytest
 from mlops_assets.settings import Settings
 from mlops_assets.stores.prediction_log import read_from, segments
 from mlops_assets_tests.serving.conftest import CONTRACT, Built, frame, publish, records
+from mlops_assets_tests.serving.live_canary import LiveCanary
 from mlops_assets_tests.serving.test_data_path import ingest
 
 # Ray needs seconds to start a replica again: test_data_path has the many kills.
@@ -274,6 +275,37 @@ def test_killed_replicas_lose_no_answered_prediction_while_the_registry_is_away(
     assert set(answered) - set(times) == set()
     assert max(times.values()) == 1
     assert "registry" in (server.settings.home / "serving.log").read_text().lower()
+
+
+def test_live_replicas_follow_a_canary_to_everything_and_back_from_one_that_is_worse(
+    server: Server, bundles: dict[str, Built], tmp_path: Path
+):
+    canary = LiveCanary(server.settings, bundles, tmp_path)
+    canary.settled(server.client, "1")
+    reached: list[set[str]] = []
+    for weight in (1, 10, 50):
+        canary.split("2", f"champion={100 - weight}", f"challenger={weight}")
+        # Whichever replica is asked, and however often.
+        found = canary.settled(server.client, "1", "2", weight)
+        reached.append({subject for subject, who in found.items() if who == ("2", "challenger")})
+        assert len(reached[-1]) == pytest.approx(len(found) * weight / 100, rel=0.5)
+    assert reached[0] < reached[1] < reached[2]
+    logged = {
+        (subject, one.version, one.variant)
+        for one in canary.logged()
+        if one.ids[0] in canary.newest
+        for subject in one.entities
+    }
+    assert logged == {(subject, *who) for subject, who in found.items()}
+    canary.release("2", "1")
+    canary.settled(server.client, "2")
+    canary.split("3", "challenger=50")
+    canary.settled(server.client, "2", "3", 50)
+    # Where labels are as the champion thinks, the challenger is surely worse.
+    step = canary.judge(50.0, bundles["2"], canary.newest)
+    assert (step.action, step.reason[:12]) == ("stop", "surely worse")
+    canary.withdraw("3", step.reason)
+    canary.settled(server.client, "2")
 
 
 def replicas_of(server: Server) -> list[psutil.Process]:
