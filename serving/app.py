@@ -38,7 +38,7 @@ class Replica:
         self._models.start()
         tokens = Tokens(Path(token_file) if token_file else None)
         self._service = PredictionService(self._models, Path(prediction_log), tokens, counts)
-        install(self._service)
+        self._under_way = install(self._service)
 
     async def __call__(self, request: "Request") -> "Response":
         """Answer one request that came through Ray's own proxy, where there is no HAProxy."""
@@ -51,6 +51,16 @@ class Replica:
         except Refusal as refusal:
             answer = refusal.answer()
         return self._response(answer.body, answer.status, answer.headers)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Requests under way, for Ray's autoscaling: under the name of its own count of them.
+
+        Where Ray's own proxy hands requests over, there is nothing to add to that count.
+        """
+        from ray.serve._private.common import RUNNING_REQUESTS_KEY
+
+        number = self._under_way()
+        return {} if number is None else {RUNNING_REQUESTS_KEY: float(number)}
 
 
 def keep_to_loopback() -> None:

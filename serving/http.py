@@ -218,7 +218,7 @@ class PredictionService:
             raise Refusal(404, "model", "no such model is released; see /health")
         if state.loaded is None:
             raise Refusal(503, "model", "the model is not loaded yet; see /health", retry_after="1")
-        if not version or version == state.loaded.version:
+        if not version:
             return state, state.loaded
         for one in versions_of(state):
             if one.version == version:

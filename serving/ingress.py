@@ -90,12 +90,16 @@ def raw_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
     return [*named, (b"content-length", str(len(answer.body)).encode())]
 
 
-def install(service: PredictionService) -> None:
+def install(service: PredictionService) -> Callable[[], int | None]:
     """Have this replica start its HTTP server with an Ingress in front of Ray's application.
 
     Ray would also put middlewares around it that copy every request's headers several times.
+    Returns what tells how many requests are under way, which Ray does not see: None before there
+    is a server of ours.
     """
     from ray.serve._private import http_util, replica
+
+    servers: list[Any] = []
 
     async def start(
         app: Application,
@@ -105,11 +109,18 @@ def install(service: PredictionService) -> None:
         enable_so_reuseport: bool = False,
     ) -> tuple["asyncio.Task[None]", Any]:
         rays = http_util._apply_middlewares(app, http_options.middlewares)
-        return start_server(
+        task, server = start_server(
             Ingress(service, rays), http_options.host, http_options.port, event_loop
         )
+        servers.append(server)
+        return task, server
+
+    def under_way() -> int | None:
+        # Also those that were received and wait for their turn in the event loop.
+        return sum(len(one.server_state.tasks) for one in servers) if servers else None
 
     replica.start_asgi_http_server = start
+    return under_way
 
 
 def start_server(

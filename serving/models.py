@@ -129,14 +129,14 @@ def versions_of(state: ModelState) -> list[LoadedModel]:
 
 
 def only(state: ModelState, one: LoadedModel) -> ModelState:
-    """The state for a client that asked for this version: nobody else answers, or shadows."""
-    return replace(
-        state,
-        weights=((DIRECT, 100.0),),
-        variants={DIRECT: one},
-        shadow=None,
-        fallback=None,
-    )
+    """The state for a client that asked for this version: no other answers in its place.
+
+    The champion's answers are the champion's, however it was asked for.
+    """
+    if one is state.loaded:
+        return replace(state, weights=(), fallback=None)
+    direct = ((DIRECT, 100.0),)
+    return replace(state, loaded=one, weights=direct, variants={DIRECT: one}, fallback=None)
 
 
 def _version(state: ModelState | None) -> str:

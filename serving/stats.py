@@ -10,6 +10,7 @@ import bisect
 import os
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import orjson
 
 from mlops_assets.stores.files import write_atomically
+from mlops_assets.stores.serving_stats import SnapshotReader
 
 # Upper bounds of the latency histogram's buckets, in seconds; one more bucket holds the rest.
 LATENCY_BOUNDS = (
@@ -88,6 +90,7 @@ class Stats:
         self.lock = threading.Lock()
         self._started = time.time()
         self._path = folder and folder / f"{os.getpid()}-{int(self._started * 1000)}.json"
+        self._reader = SnapshotReader(folder) if folder else None
         self._versions: dict[tuple[str, str], VersionStats] = {}
         self._refused: dict[str, dict[str, int]] = {}
         self._swaps: dict[str, list[float]] = {}
@@ -156,12 +159,12 @@ class Stats:
             write_atomically(self._path, snapshot, durable=False)
             self._written = content
 
-    def everywhere(self) -> list[dict[str, Any]]:
+    def everywhere(self) -> Sequence[Mapping[str, Any]]:
         """The snapshots of all processes of this node, this one's as it is now."""
-        if self._path is None:
+        if self._path is None or self._reader is None:
             return [self.snapshot()]
         self.write()
-        return read_snapshots(self._path.parent)
+        return self._reader.snapshots()
 
     def start(self) -> None:
         """Write snapshots in the background until `stop`."""
@@ -178,14 +181,3 @@ class Stats:
             except OSError:
                 # A full disk: the counts stay in memory and are written later.
                 continue
-
-
-def read_snapshots(folder: Path) -> list[dict[str, Any]]:
-    """What the processes of this node have counted; a file that is being replaced is left out."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            found.append(orjson.loads(path.read_bytes()))
-        except (OSError, orjson.JSONDecodeError):
-            continue
-    return found

@@ -10,6 +10,7 @@ from mlops_assets.domain.errors import ReleaseError
 from mlops_assets.domain.plan import ServingPlan
 from mlops_assets.settings import Settings
 from mlops_assets.stores import verdicts
+from mlops_assets.stores.canaries import Canaries
 from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.monitoring import kept
@@ -55,7 +56,8 @@ class ModelGlance:
     """A model: its versions, how much history it has, and what monitoring said last.
 
     `can_be_released` says whether `mlops approve` would make the challenger the champion;
-    `traffic` who answers and who watches, None where nobody does.
+    `traffic` who answers and who watches, None where nobody does; `canary` the canary under way,
+    and what was found at the last look at it, empty where there is none.
     `drift`, `performance` and `decision` are the newest kept ones with their `period`; `governor`
     is what was said of that decision, where it asked for a run. `paused` says who paused
     retraining, when and why; empty where nobody did.
@@ -67,6 +69,7 @@ class ModelGlance:
     previous_champion: VersionGlance | None
     can_be_released: bool
     traffic: ServingPlan | None
+    canary: str
     periods: int
     newest_period: str | None
     drift: dict[str, Any] | None
@@ -125,6 +128,7 @@ class _Versions:
     challenger: VersionGlance | None = None
     previous_champion: VersionGlance | None = None
     traffic: ServingPlan | None = None
+    canary: str = ""
 
     @property
     def can_be_released(self) -> bool:
@@ -157,7 +161,14 @@ def _versions_of(
         version = registry.alias(model, alias)
         return _glance(version, released.get(version.version)) if version else None
 
-    return _Versions(glance(CHAMPION), glance(CHALLENGER), glance(PREVIOUS_CHAMPION), traffic)
+    canary = Canaries(registry).running(model)
+    return _Versions(
+        champion=glance(CHAMPION),
+        challenger=glance(CHALLENGER),
+        previous_champion=glance(PREVIOUS_CHAMPION),
+        traffic=traffic,
+        canary=f"{canary.text}: {canary.reason}" if canary else "",
+    )
 
 
 def _model(settings: Settings, name: str, versions: _Versions) -> ModelGlance:
@@ -172,6 +183,7 @@ def _model(settings: Settings, name: str, versions: _Versions) -> ModelGlance:
         previous_champion=versions.previous_champion,
         can_be_released=versions.can_be_released,
         traffic=versions.traffic,
+        canary=versions.canary,
         periods=len(periods),
         newest_period=periods[-1] if periods else None,
         drift=_newest(lake, name, "drift_reports", DRIFT),

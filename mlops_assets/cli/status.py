@@ -166,6 +166,7 @@ def _traffic(model: "ModelGlance") -> dict[str, str]:
         return {}
     rows = {
         "traffic": traffic(plan) if plan.split or plan.shadow else "",
+        "canary": model.canary,
         "not in force": "; ".join(plan.problems),
         "quarantined": ", ".join(f"version {v}" for v in sorted(plan.quarantined, key=int)),
     }

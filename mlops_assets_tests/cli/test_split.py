@@ -6,6 +6,7 @@ from click.testing import CliRunner, Result
 
 from mlops_assets.cli import main
 from mlops_assets.settings import Settings
+from mlops_assets.stores.canaries import Canaries, Canary, Walked
 from mlops_assets_tests.cli.versions import MODEL, add_version, store
 
 
@@ -90,3 +91,15 @@ def test_a_quarantine_is_shown_kept_and_ended_by_a_person(released: Settings):
     assert [one.kind for one in store(released).incidents(MODEL)] == ["by hand", "cleared"]
     refused = run("unquarantine", MODEL, "2", "--reason", "again")
     assert "is not quarantined" in refused.stderr
+
+
+def test_a_canary_is_shown_while_it_is_under_way(released: Settings):
+    known = Canaries(store(released).registry)
+    step = Walked(10.0, "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00")
+    canary = Canary("2", "1", "running", "no harm proven at 1%", "run", "2026-01-01", (step,))
+    known.keep(MODEL, canary)
+    told = "canary of version 2 against 1, at 10%: no harm proven at 1%"
+    assert answer("status", MODEL)["models"][0]["canary"] == told
+    assert told in " ".join(run("status", MODEL).stdout.replace("│", " ").split())
+    known.keep(MODEL, canary.ended("stopped", "surely worse"))
+    assert answer("status", MODEL)["models"][0]["canary"] == ""

@@ -293,3 +293,45 @@ def test_both_ways_answer_and_log_the_same(served: Served, bundles: dict[str, Bu
         assert first.features == second.features
         assert (first.outputs, first.entities) == (second.outputs, second.entities)
         assert CONTRACT.classes[0] in one
+
+
+def by_number(served: Served, version: str, distance: float, flight: str = "a") -> tuple[int, Any]:
+    """Ask for one version, in the protocol that knows versions."""
+    kinds = {float: "FP64", int: "INT64", str: "BYTES", bool: "BOOL"}
+    values = {**row(distance), "flight": flight}
+    inputs = [
+        {"name": name, "shape": [1], "datatype": kinds[type(value)], "data": [value]}
+        for name, value in values.items()
+    ]
+    path = f"/v2/models/{MODEL}/versions/{version}/infer"
+    answer = served.service.handle("POST", path, {}, json.dumps({"inputs": inputs}).encode())
+    return answer.status, json.loads(answer.body)
+
+
+@pytest.mark.parametrize("asked_for", ["1", "2"])
+def test_a_version_that_was_asked_for_by_number_is_answered_for_by_no_other(
+    served: Served, bundles: dict[str, Built], bad_bundles: dict[str, Path], asked_for: str
+):
+    good, bad = bundles["1"].folder, bad_bundles["raises"]
+    others = {"1": bundle("2", good), "2": bundle("1", good)}[asked_for]
+    if asked_for == "1":
+        served.publish("1", bad, fallback=others)
+    else:
+        challenger = bundle("2", bad, variant="challenger", weight=1)
+        served.publish("1", good, split=[challenger])
+    status, body = by_number(served, asked_for, -5.0)
+    assert status == 500
+    assert "the model failed on this request" in body["error"]
+    assert served.counts(asked_for)["exceptions"] == 1
+    status, body = by_number(served, asked_for, 5.0)
+    assert (status, body["model_version"]) == (200, asked_for)
+
+
+def test_the_champion_by_number_is_the_champion_whatever_the_split(
+    served: Served, bundles: dict[str, Built]
+):
+    challenger = bundle("2", bundles["2"].folder, variant="challenger", weight=100)
+    served.publish("1", bundles["1"].folder, split=[challenger])
+    assert served.ask(row(5.0))[1]["version"] == "2"
+    assert by_number(served, "1", 5.0)[1]["model_version"] == "1"
+    assert [one.variant for one in served.logged()] == ["challenger", "champion"]
