@@ -41,6 +41,7 @@ def add_scenarios(models: Path) -> None:
     for name in ("stormy", "governed"):
         add_parcels(models, name, days=4, retraining={"cooldown": 0, "budget_per_month": None})
     # Data that is changed by the tests.
+    add_parcels(models, "late", gates={"margin": 0.2})
     add_parcels(models, "spoilt", days=4)
     add_parcels(models, "odd", days=6, validation={"min_rows": 101})
     add_parcels(models, "stuck", days=8)

@@ -113,6 +113,29 @@ def drift_report(model: Model) -> dg.AssetsDefinition:
     return _drift_report
 
 
+def performance_estimate(model: Model) -> dg.AssetsDefinition:
+    """The asset of the estimate without labels."""
+
+    @dg.asset(
+        **options(
+            model, "performance_estimate", group="monitoring", kinds={"python"}, per_period=True
+        ),
+        description="The loss that is to be expected of a period before its labels are known, "
+        "from the calibrated probabilities of its answers (CBPE), beside the error of such "
+        "estimates on past periods. Sees a change of the inputs, not a change of the truth.",
+        deps=[key(model, "predictions")],
+    )
+    def _performance_estimate(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+        from mlops_assets.assets.estimates import report_estimate
+
+        found = {p: report_estimate(model, stores, p) for p in context.partition_keys}
+        yield from materialized(
+            context, {}, {p: reported.metadata for p, reported in found.items()}
+        )
+
+    return _performance_estimate
+
+
 def performance_report(model: Model) -> dg.AssetsDefinition:
     """The asset of the performance report."""
     name = key(model, "performance_report")
@@ -133,24 +156,30 @@ def performance_report(model: Model) -> dg.AssetsDefinition:
                 "no_harm",
                 asset=name,
                 description="The loss does not exceed that of the release's holdout.",
-            )
+            ),
+            dg.AssetCheckSpec(
+                "no_decay",
+                asset=name,
+                description="The loss does not rise slowly over the version's periods.",
+            ),
         ],
     )
     def _performance_report(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.assets.quality import report_performance
 
         found = {p: report_performance(model, stores, p) for p in context.partition_keys}
-        yield dg.AssetCheckResult(
-            passed=not any(reported.report.harmed for reported in found.values()),
-            check_name="no_harm",
-            asset_key=name,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=_reasons(found),
-            metadata={
-                "periods": list(found),
-                "judged": [p for p, reported in found.items() if reported.report.judged],
-            },
-        )
+        for check, alarm in (("no_harm", "harmed"), ("no_decay", "decaying")):
+            yield dg.AssetCheckResult(
+                passed=not any(getattr(reported.report, alarm) for reported in found.values()),
+                check_name=check,
+                asset_key=name,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=_reasons(found),
+                metadata={
+                    "periods": list(found),
+                    "judged": [p for p, reported in found.items() if reported.report.judged],
+                },
+            )
         yield from materialized(
             context, {}, {p: reported.metadata for p, reported in found.items()}
         )

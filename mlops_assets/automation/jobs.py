@@ -1,4 +1,4 @@
-"""A model's jobs: ingest, close a period, train, roll back."""
+"""A model's jobs: ingest, watch, close and restate a period, train, roll back."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,12 @@ MONITORING = (
 )
 
 
+# What can be said of a period before its labels are known.
+WATCHING = ("predictions", "drift_report", "performance_estimate")
+# The period's data with late labels, and its report; no decision.
+RESTATING = (*DATA, "ground_truth", "performance_report")
+
+
 def job_name(model: Model, job: str) -> str:
     """The name of one of the model's jobs."""
     return f"{model.name}__{job}"
@@ -35,6 +41,18 @@ def jobs(model: Model) -> dict[str, Any]:
             "close",
             (*DATA, *MONITORING, *canary),
             "Close a period: its data with matured labels, reports, and the decision.",
+        ),
+        _asset_job(
+            model,
+            "watch",
+            WATCHING,
+            "Look at a period that is over and waits for its labels: drift, expected quality.",
+        ),
+        _asset_job(
+            model,
+            "restate",
+            RESTATING,
+            "Restate a closed period whose labels came late or changed; decides nothing.",
         ),
         _asset_job(
             model,

@@ -26,7 +26,7 @@ def failed_periods(
 
     A run key is never started again, so without this one bad period would stop all later ones.
     """
-    own: dict[Work, set[str]] = {"ingest": set(), "close": set()}
+    own: dict[Work, set[str]] = {"ingest": set(), "close": set(), "watch": set()}
     alone: set[str] = set()
     for work, periods in own.items():
         runs = instance.get_runs(dg.RunsFilter(job_name=job_name(model, work), statuses=FAILED))

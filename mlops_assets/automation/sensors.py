@@ -21,19 +21,20 @@ from mlops_assets.spec import Model
 
 
 def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDefinition:
-    """The sensor that ingests periods that are over and closes those with matured labels."""
+    """The sensor that ingests periods that are over, watches and, with labels, closes them."""
 
     @dg.sensor(
         name=f"{model.name}__new_periods",
-        jobs=[jobs["ingest"], jobs["close"]],
+        jobs=[jobs["ingest"], jobs["watch"], jobs["close"]],
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Ingests periods that are over, and closes those whose labels have matured.",
+        description="Ingests periods that are over, watches those that wait for their labels, and "
+        "closes those whose labels have matured.",
     )
     def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> Any:
         from mlops_assets.stores import sources
 
-        running = in_flight(context.instance, model, ("ingest", "close"))
+        running = in_flight(context.instance, model, ("ingest", "watch", "close"))
         if running:
             return dg.SkipReason(f"run {running} is at work on periods of {model.name}")
         now = stores.clock.now()
@@ -45,6 +46,7 @@ def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.Senso
             wait=spec.monitoring.wait,
             ingested=materialized(context.instance, model, "features"),
             closed=materialized(context.instance, model, "retrain_decision"),
+            watched=materialized(context.instance, model, "performance_estimate"),
             serving_since=_serving_since(model, stores),
             newest_row=sources.newest(
                 spec.source, model.folder, event_time=spec.event_time, until=now

@@ -19,6 +19,8 @@ from serving.follower import Follower
 from serving.http import PredictionService
 from serving.models import ModelSet
 
+SENSORS = ("new_periods", "retrain", "late_labels")
+
 
 class LocalLoop:
     """Everything in this process: the same definitions, sensors and serving code, no server."""
@@ -61,7 +63,8 @@ class LocalLoop:
     def settle(self, period: str | None) -> None:
         """Evaluate the sensors, and run what they request, until they request nothing."""
         for _ in range(100):
-            if not any([self._tick("new_periods"), self._tick("retrain")]):
+            started = [self._tick(name) for name in SENSORS]
+            if not any(started):
                 return
         raise ServiceError(f"the sensors of {self._model.name} never come to rest")
 

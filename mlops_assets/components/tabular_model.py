@@ -7,6 +7,7 @@ import dagster as dg
 
 from mlops_assets.assets import batch, canary, data, monitoring, release, training
 from mlops_assets.automation.jobs import jobs, schedule
+from mlops_assets.automation.late_labels import late_labels
 from mlops_assets.automation.sensors import new_periods, retrain
 from mlops_assets.components.template import TabularModelScaffolder
 from mlops_assets.domain.errors import SourceError, SpecError
@@ -24,6 +25,7 @@ ASSETS = (
     monitoring.predictions,
     monitoring.ground_truth,
     monitoring.drift_report,
+    monitoring.performance_estimate,
     monitoring.performance_report,
     monitoring.retrain_decision,
     batch.batch_predictions,
@@ -76,6 +78,7 @@ class TabularModel(dg.Component):
             sensors=[
                 new_periods(self.model, found, seconds),
                 retrain(self.model, found, seconds),
+                late_labels(self.model, found, seconds),
             ],
         )
 

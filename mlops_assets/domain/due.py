@@ -1,4 +1,4 @@
-"""Which periods want work now: newly over, or old enough for their labels to be judged."""
+"""Which periods want work now: newly over, waiting for labels, or old enough to be judged."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 
 from mlops_assets.domain.periods import Calendar
 
-Work = Literal["ingest", "close"]
+Work = Literal["ingest", "watch", "close"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ def due(
     newest_row: datetime | None,
     failed: Mapping[Work, Collection[str]] | None = None,
     alone: Collection[str] = (),
+    watched: Collection[str] = (),
 ) -> tuple[Due, ...]:
     """What to do at `now`, oldest first.
 
@@ -47,7 +48,8 @@ def due(
 
     Periods that are over and not `ingested` are ingested in one go. A period that began after a
     version was serving is closed (labels, reports, decision) once `wait` has passed since its
-    end; closing ingests too, so a period that is due for both is closed only.
+    end; closing ingests too, so a period that is due for both is closed only. Until then such a
+    period is watched once (drift, expected quality), if it was not `watched` before.
     """
     given_up = failed or {}
     over = [
@@ -55,14 +57,24 @@ def due(
         for period in calendar.closed(now)
         if newest_row is not None and calendar.bounds(period).start <= newest_row
     ]
-    to_close = [
+    served = [
         period
         for period in over
         if serving_since is not None
         and calendar.bounds(period).end > serving_since
-        and calendar.bounds(period).end + wait <= now
         and period not in closed
-        and period not in given_up.get("close", ())
+    ]
+    to_close = [
+        period
+        for period in served
+        if calendar.bounds(period).end + wait <= now and period not in given_up.get("close", ())
+    ]
+    to_watch = [
+        period
+        for period in served
+        if calendar.bounds(period).end + wait > now
+        and period not in watched
+        and period not in given_up.get("watch", ())
     ]
     missing = [
         period
@@ -78,6 +90,11 @@ def due(
     for period in to_close:
         age = f"{period} ended {calendar.bounds(period).end:%Y-%m-%d %H:%M}, labels have matured"
         found.append(Due("close", period, period, age))
+    for period in to_watch:
+        until = calendar.bounds(period).end + wait
+        found.append(
+            Due("watch", period, period, f"{period} waits for its labels until {until:%m-%d %H:%M}")
+        )
     return tuple(found)
 
 

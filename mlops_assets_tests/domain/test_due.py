@@ -66,10 +66,23 @@ def test_a_period_without_data_waits_for_it():
 
 def test_labels_get_their_time_before_a_period_is_closed():
     facts: dict[str, Any] = {"serving_since": at("2026-01-01T12:00"), "ingested": {DAYS[0]}}
-    assert ask("2026-01-02T23:59", **facts) == ()
-    (found,) = ask("2026-01-03", **(facts | {"ingested": DAYS[:2]}))
+    assert periods(ask("2026-01-02T23:59", **facts), "close") == []
+    found = ask("2026-01-03", **(facts | {"ingested": DAYS[:2], "watched": DAYS[:2]}))[0]
     assert (found.work, found.first, found.last) == ("close", DAYS[0], DAYS[0])
     assert found.reason == "2026-01-01 ended 2026-01-02 00:00, labels have matured"
+
+
+def test_a_period_that_waits_for_its_labels_is_watched_once():
+    facts: dict[str, Any] = {"serving_since": at("2026-01-01T12:00"), "ingested": DAYS[:2]}
+    (found,) = ask("2026-01-02T10:00", **facts)
+    assert (found.work, found.first, found.last) == ("watch", DAYS[0], DAYS[0])
+    assert found.reason == "2026-01-01 waits for its labels until 01-03 00:00"
+    assert found.run_key == "watch:2026-01-01:2026-01-01"
+    assert ask("2026-01-02T10:00", **facts, watched={DAYS[0]}) == ()
+    assert ask("2026-01-02T10:00", **facts, failed={"watch": {DAYS[0]}}) == ()
+    # Whose labels are there at once, or whose time has come, is closed without it.
+    (found,) = ask("2026-01-02T10:00", **facts, wait=timedelta(0))
+    assert found.work == "close"
 
 
 def test_a_period_before_the_first_release_is_never_closed():
@@ -105,6 +118,7 @@ def test_a_failed_range_is_taken_apart():
     failed_ingest=subsets,
     failed_close=subsets,
     alone=subsets,
+    watched=subsets,
 )
 def test_every_period_is_asked_for_exactly_when_it_should_be(
     now: datetime,
@@ -116,6 +130,7 @@ def test_every_period_is_asked_for_exactly_when_it_should_be(
     failed_ingest: set[str],
     failed_close: set[str],
     alone: set[str],
+    watched: set[str],
 ):
     wait = timedelta(hours=hours)
     found = due(
@@ -128,8 +143,9 @@ def test_every_period_is_asked_for_exactly_when_it_should_be(
         newest_row=newest,
         failed={"ingest": failed_ingest, "close": failed_close},
         alone=alone,
+        watched=watched,
     )
-    to_close, to_ingest = [], []
+    to_close, to_ingest, to_watch = [], [], []
     for place, day in enumerate(DAYS):
         begin = START + timedelta(days=place)
         end = begin + timedelta(days=1)
@@ -140,6 +156,9 @@ def test_every_period_is_asked_for_exactly_when_it_should_be(
             to_close.append(day)
         elif day not in ingested | failed_ingest:
             to_ingest.append(day)
+        if served and end + wait > now and day not in closed | watched:
+            to_watch.append(day)
+    assert periods(found, "watch") == to_watch
     assert periods(found, "close") == to_close
     assert periods(found, "ingest") == to_ingest
     assert len({part.run_key for part in found}) == len(found)
@@ -159,4 +178,5 @@ def test_doing_what_is_due_leaves_nothing_to_do(now: datetime, ingested: set[str
     found = due(CALENDAR, now, ingested=ingested, closed=(), **facts)
     closed = periods(found, "close")
     done = {*ingested, *periods(found, "ingest"), *closed}
-    assert due(CALENDAR, now, ingested=done, closed=closed, **facts) == ()
+    watched = periods(found, "watch")
+    assert due(CALENDAR, now, ingested=done, closed=closed, watched=watched, **facts) == ()
