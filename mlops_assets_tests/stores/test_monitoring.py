@@ -2,15 +2,25 @@
 
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from mlops_assets.domain.contract import Contract
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.log_lag import LogLag, log_lag
-from mlops_assets.stores.monitoring import PREDICTIONS, Contracts, ingest_predictions
+from mlops_assets.stores.monitoring import (
+    GROUND_TRUTH,
+    PREDICTIONS,
+    Contracts,
+    ground_truth_as_of,
+    ground_truth_of,
+    ingest_predictions,
+    write_ground_truth,
+)
 from mlops_assets.stores.prediction_log import LoggedRequest, SegmentWriter
 
 SPEC = {
@@ -128,3 +138,25 @@ def test_a_shadow_of_a_prediction_is_a_row_of_its_own_and_once_too(log: Log):
     assert log.ingest() == 2
     assert log.rows() == [("h-0", "champion", "1"), ("h-0", "shadow", "2")]
     writer.close()
+
+
+def test_labels_of_before_are_read_until_their_version_is_gone(log: Log):
+    from deltalake import DeltaTable
+
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    for minutes in (5.0, 30.0):
+        rows = {"id": ["a"], "at": [at], "minutes": [minutes], "known": [at]}
+        log.lake.write_period("letters", "raw_data", "2026-01-01", pa.table(rows))
+        _, changes = write_ground_truth(log.model, log.lake, "2026-01-01", at)
+    assert (changes.came, changes.changed) == (0, 1)
+    newest = log.lake.version("letters", GROUND_TRUTH)
+    asked = (log.model, log.lake, "2026-01-01")
+    before = ground_truth_as_of(*asked, newest - 1)
+    assert before is not None
+    assert list(before["label"]) == ["0"]
+    assert list(ground_truth_of(*asked)["label"]) == ["1"]
+    DeltaTable(log.lake.path("letters", GROUND_TRUTH)).vacuum(
+        retention_hours=0, enforce_retention_duration=False, dry_run=False
+    )
+    assert ground_truth_as_of(*asked, newest - 1) is None
+    assert ground_truth_as_of(*asked, newest + 9) is None
