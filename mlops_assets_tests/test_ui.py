@@ -238,9 +238,10 @@ def test_the_automation_page_lists_sensors_and_schedules_of_both_models(ui: Ui, 
         page.get_by_text(cadence).wait_for()
     found = lines(page)
     for model, cadence in cadences.items():
-        assert {f"{model}__new_periods", f"{model}__retrain"} <= set(found)
+        sensors = ("new_periods", "late_labels", "retrain")
+        assert {f"{model}__{sensor}" for sensor in sensors} <= set(found)
         assert cadence in found[found.index(f"{model}__cadence") + 1]
-    # Four sensors and the two that close MLflow runs are on; schedules wait for a person.
-    expect(page.get_by_role("checkbox", checked=True)).to_have_count(6)
+    # Six sensors and the two that close MLflow runs are on; schedules wait for a person.
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(8)
     # A switch and a box to select by for each, and one for all.
-    assert page.get_by_role("checkbox").count() == 2 * 8 + 1
+    assert page.get_by_role("checkbox").count() == 2 * 10 + 1
