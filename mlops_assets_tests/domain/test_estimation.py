@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.flights import scored_flights
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.estimation import (
     Curve,
@@ -14,7 +15,6 @@ from mlops_assets.domain.estimation import (
     uncalibrated,
 )
 from mlops_assets.domain.evaluation import metrics, row_losses
-from mlops_assets_tests.scored_flights import scored_flights
 
 
 def overconfident(

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.flights import Flights, scored_flights
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evaluation import row_losses
 from mlops_assets.domain.label_maturity import (
@@ -15,7 +16,6 @@ from mlops_assets.domain.label_maturity import (
     share_outstanding,
 )
 from mlops_assets.domain.performance import LossReference, PerformanceReport, performance
-from mlops_assets_tests.scored_flights import Flights, scored_flights
 
 RUNS = 60
 

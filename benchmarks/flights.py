@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from mlops_assets_tests.loop import DATA
+DATA = Path(__file__).parent.parent / "mlops_assets" / "data"
 
 NUMBERS = [
     "day_of_week",
