@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mlops_assets.domain.draft_choices import MOST_CLASSES
 from mlops_assets.domain.labels import KNOWN_AT, LABEL
-from mlops_assets.domain.profiling import numeric_values
+from mlops_assets.domain.profiling import numeric_values, profile_column
 from mlops_assets.spec_findings import Finding, Place, Table, share
 
 
@@ -24,7 +24,7 @@ def label_types(table: Table) -> Iterator[Finding]:
             "or set another task",
         )
     known_at = spec.label.known_at
-    if known_at and frame[known_at].dtype.kind != "M":
+    if known_at and profile_column(frame[known_at]).kind != "time":
         yield Finding(
             "known_at_type",
             "problem",

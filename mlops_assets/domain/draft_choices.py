@@ -11,7 +11,7 @@ import pandas as pd
 from mlops_assets.domain.contract import Task
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.periods import Every
-from mlops_assets.domain.profiling import ColumnProfile, choose_key, repeated_keys
+from mlops_assets.domain.profiling import ColumnProfile, choose_key, delays, repeated_keys
 
 MOST_CLASSES = 50
 # Whole numbers with at most so many values are taken for classes.
@@ -105,9 +105,9 @@ def choose_known_at(
     best: tuple[timedelta, str] | None = None
     for column in columns.values():
         series = frame[column.name]
-        if series.dtype.kind != "M" or column.name in (asked.event_time, asked.entity):
+        if column.kind != "time" or column.name in (asked.event_time, asked.entity):
             continue
-        lag = (series - event)[labelled]
+        lag = delays(series, event)[labelled]
         covers = series[labelled].notna().all() and (lag < timedelta(0)).mean() <= EARLY_SHARE
         unknown = series[~labelled].isna().mean() if (~labelled).any() else 1.0
         median = _quantile(lag, 0.5)
@@ -149,7 +149,7 @@ def label_wait(frame: pd.DataFrame, asked: Asked, known: Choice) -> timedelta:
     """How long after a period's end nearly all labels are known."""
     lag = asked.known_after or timedelta(0)
     if known.about == "label.known_at":
-        lag = _quantile(frame[known.chosen] - frame[asked.event_time], 0.99)
+        lag = _quantile(delays(frame[known.chosen], frame[asked.event_time]), 0.99)
     return timedelta(days=max(1, math.ceil(lag / timedelta(days=1))))
 
 

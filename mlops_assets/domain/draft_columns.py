@@ -8,7 +8,7 @@ import pandas as pd
 
 from mlops_assets.domain.contract import ColumnType
 from mlops_assets.domain.leaks import Leak
-from mlops_assets.domain.profiling import FREE_TEXT_WORDS, ColumnProfile, named_like_id
+from mlops_assets.domain.profiling import FREE_TEXT_WORDS, ColumnProfile, delays, named_like_id
 from mlops_assets.domain.trainable import MOST_LEVELS
 
 # Up to so many levels are listed; a new one is then rejected.
@@ -144,11 +144,10 @@ def _identifier(column: ColumnProfile) -> str:
 
 
 def _time(frame: pd.DataFrame, column: ColumnProfile, event_time: str) -> str:
-    series = frame[column.name]
-    if series.dtype.kind == "M":
-        late = float((series > frame[event_time]).sum() / column.present)
-        if late > LATE_SHARE:
-            return f"known only afterwards: after {event_time} in {late:.0%} of the rows"
+    lag = delays(frame[column.name], frame[event_time])
+    late = float((lag > pd.Timedelta(0)).sum() / column.present)
+    if late > LATE_SHARE:
+        return f"known only afterwards: after {event_time} in {late:.0%} of the rows"
     return "a time: put what matters of it (an age, a weekday) into a column of numbers"
 
 

@@ -22,7 +22,7 @@ from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.labels import labels
 from mlops_assets.domain.leaks import find_leaks
 from mlops_assets.domain.periods import Every
-from mlops_assets.domain.profiling import ColumnProfile, numeric_values, profile
+from mlops_assets.domain.profiling import ColumnProfile, numeric_values, profile, profile_column
 
 RESERVED = "a name that the lake uses itself: rename it in the source"
 
@@ -107,7 +107,7 @@ def draft(
 def _truth(frame: pd.DataFrame, asked: Asked, task: str, known_at: Choice) -> pd.Series:
     """The label of each row. Raises DataError where it cannot be made of the columns."""
     rows, time_column = frame, known_at.chosen if known_at.about == "label.known_at" else ""
-    if time_column and frame[time_column].dtype.kind != "M":
+    if time_column and profile_column(frame[time_column]).kind != "time":
         raise DataError(
             f"--known-at {time_column} holds no times: name a column of times, or --known-after."
         )

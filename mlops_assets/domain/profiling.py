@@ -122,6 +122,12 @@ def numeric_values(series: pd.Series) -> pd.Series:
     return numbers.where(np.isfinite(numbers))
 
 
+def delays(times: pd.Series, event: pd.Series) -> pd.Series:
+    """How long after the event (UTC) the times are; a date counts from the event's midnight."""
+    since = event if times.dtype.kind == "M" else event.dt.floor("D")
+    return pd.to_datetime(times, errors="coerce", utc=True) - since
+
+
 def repeated_keys(frame: pd.DataFrame, keys: Sequence[str]) -> int:
     """How many rows have the key of an earlier row."""
     return int(frame[list(dict.fromkeys(keys))].duplicated().sum())

@@ -188,7 +188,9 @@ def _label_failures(rows: pd.DataFrame, rule: LabelRule) -> list[tuple[int, str]
     if rule.known_at:
         told = rows[rule.known_at]
         known = pd.to_datetime(told, errors="coerce", utc=True)
-        early = known < pd.to_datetime(rows[rule.event_time], utc=True)
+        event = pd.to_datetime(rows[rule.event_time], utc=True)
+        # A date without a time of day may be that of the event.
+        early = known < (event if told.dtype.kind == "M" else event.dt.floor("D"))
         broken = known.isna() & told.notna()
         reasons += [
             (int(row), f"{rule.known_at}: {str(told[row])[:40]!r} is no time")

@@ -135,3 +135,11 @@ def test_the_end_of_a_history_of_hours_lies_after_its_last_row():
     found = drafted(rows, every="hourly")
     assert found.end is not None
     assert pd.Timestamp(found.end, tz="UTC") > rows["snapshot_at"].max()
+
+
+def test_dates_without_a_time_of_day_tell_when_a_label_was_known():
+    rows = churn().assign(decided_at=lambda f: f["decided_at"].dt.date)
+    found = drafted(rows)
+    assert found.known_at == "decided_at"
+    assert found.wait == timedelta(days=2)
+    assert drafted(rows, known_at="decided_at").known_at == "decided_at"

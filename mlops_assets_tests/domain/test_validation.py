@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -270,3 +271,11 @@ def test_a_label_whose_time_is_none_is_set_apart():
 def test_a_missing_label_column_is_no_fault_of_single_rows():
     with pytest.raises(DataError, match="no column 'b'"):
         validate(rows(a=[1]), label_rule(known_at="b"))
+
+
+def test_a_label_known_on_the_day_of_its_event_is_not_early():
+    noon = rows(a=[1, 2]).assign(at=pd.Timestamp("2024-01-01T12:00", tz="UTC"))
+    dates = noon.assign(b=[date(2024, 1, 1), date(2023, 12, 31)])
+    assert list(reasons(validate(dates, label_rule(known_at="b")))) == [1]
+    times = noon.assign(b=pd.to_datetime(["2024-01-01T11:59", "2024-01-01T12:00"], utc=True))
+    assert list(reasons(validate(times, label_rule(known_at="b")))) == [0]
