@@ -92,10 +92,12 @@ def trial(
         batch = Batch(first_rows(period, rows))
         for known, one in profiles.items():
             summary = summarise(one, [batch], seed=seed)
+            report = judge(one, summary, false_alarm_rate=rate, min_effect=0, min_rows=1)
             for floor in FLOORS:
-                report = judge(one, summary, false_alarm_rate=rate, min_effect=floor, min_rows=1)
                 flagged[known, rows, floor] = tuple(
-                    f"{test.column}: {test.test}" for test in report.columns if test.flagged
+                    f"{test.column}: {test.test}"
+                    for test in report.columns
+                    if test.flagged and test.effect >= floor
                 )
     return flagged
 
