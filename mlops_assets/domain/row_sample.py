@@ -34,18 +34,18 @@ class RowSample:
         both = np.concatenate([self._priorities, priorities[near]])
         kept = np.argsort(both, kind="stable")[: self._most]
         self._priorities = both[kept]
-        fresh = near[kept[kept >= len(both) - len(near)] - (len(both) - len(near))]
+        place = kept >= len(both) - len(near)
+        # The old rows that stay are the first ones: they are in the order of priorities.
+        old = int((~place).sum())
+        fresh = near[kept[place] - (len(both) - len(near))]
         if not len(fresh) and self._columns:
             return
-        place = np.empty(len(kept), dtype=bool)
-        place[:] = kept >= len(both) - len(near)
-        old = kept[~place]
         for name, column in columns.items():
             values = _taken(column, fresh)
             merged = np.empty(len(kept), dtype=values.dtype)
             merged[place] = values
-            if len(old):
-                merged[~place] = self._columns[name][old]
+            if old:
+                merged[~place] = self._columns[name][:old]
             self._columns[name] = merged
 
     def columns(self) -> dict[str, NDArray[Any]]:

@@ -42,11 +42,9 @@ def two_shares(a: int, rows_a: int, b: int, rows_b: int) -> tuple[float, float]:
     pooled = (a + b) / (rows_a + rows_b)
     spread = np.sqrt(pooled * (1 - pooled) * (1 / rows_a + 1 / rows_b))
     z = float((b / rows_b - a / rows_a) / spread) if spread else 0.0
-    # Count what is rarer, in the smaller sample: the fewest terms.
+    # Counted in the smaller sample there are the fewest terms.
     if rows_a < rows_b:
         a, rows_a, b, rows_b = b, rows_b, a, rows_a
-    if pooled > 0.5:
-        a, b = rows_a - a, rows_b - b
     return z, min(1.0, 2 * _hypergeometric_tail(b, rows_b, a + b, rows_a + rows_b))
 
 

@@ -48,6 +48,13 @@ def test_a_value_that_suddenly_dominates_is_stuck_though_others_still_come():
     assert "are 'b', before 3" in found.detail
 
 
+def test_a_level_that_came_more_often_but_does_not_fill_the_column_is_not_stuck():
+    rng = np.random.default_rng(2)
+    found = outcomes(texts(rng, "abcde", 5000), texts(rng, "aabcd", 5000))
+    assert found["stuck"].p_value == 1
+    assert found["chi-square"].p_value < 1e-50
+
+
 def test_a_column_that_was_constant_before_is_not_stuck():
     for before, now in (
         (np.ones(1000), np.ones(300)),
