@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -260,3 +261,25 @@ def test_no_periods_are_no_rows_and_all_periods_are_all(lake: Lake):
     assert read(lake, periods=[]) == []
     assert read(lake, periods=PERIODS) == [1, 2]
     assert lake.read("m", "t", periods=PERIODS[1:2], columns=["b"]).to_pylist() == [{"b": "x"}]
+
+
+def test_batches_hold_the_rows_of_the_periods_also_where_a_file_lacks_a_column(lake: Lake):
+    first, second, third = PERIODS
+    lake.write_period("m", "t", first, rows([1, 2, 3], kind=["x", None, "y"]))
+    lake.write_period("m", "t", second, rows([4], late=[0.5], kind=["x"]))
+    lake.write_period("m", "t", third, rows([5], late=[0.5], kind=["x"]))
+
+    def found(**options: Any) -> list[dict[str, Any]]:
+        batches = lake.batches(
+            "m", "t", columns=["a", "late", "kind"], dictionaries=["kind"], **options
+        )
+        return sorted((row for one in batches for row in one.to_pylist()), key=lambda r: r["a"])
+
+    assert found(periods=[first, second]) == [
+        {"a": 1, "late": None, "kind": "x"},
+        {"a": 2, "late": None, "kind": None},
+        {"a": 3, "late": None, "kind": "y"},
+        {"a": 4, "late": 0.5, "kind": "x"},
+    ]
+    assert [row["a"] for row in found(periods=PERIODS, where=ds.field("kind") == "x")] == [1, 4, 5]
+    assert found(periods=["2030-01-01"]) == []
