@@ -35,23 +35,26 @@ def test_every_metric_has_an_interval_around_its_exact_value(task: Task, n: int)
         assert found[name].lower < value < found[name].upper, name
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("n", [300, 6_000])
+@pytest.mark.parametrize(
+    # More rows than blocks, and fewer.
+    ("task", "n"),
+    [("binary", 300), ("multiclass", 300), ("regression", 300), ("binary", 4_000)],
+)
 def test_an_interval_holds_the_truth_about_as_often_as_it_says(task: Task, n: int):
     rng = np.random.default_rng(5)
     # Of as many rows as it takes to call it the truth.
-    y, outputs, classes = rows(task, 400_000, rng)
+    y, outputs, classes = rows(task, 200_000, rng)
     truth = metrics(task, y, outputs, classes)
-    runs = 60
+    runs = 50
     held = dict.fromkeys(truth, 0)
     for seed in range(runs):
         y, outputs, classes = rows(task, n, rng)
         found = metric_intervals(task, y, outputs, classes, confidence=0.9, seed=seed)
         for name, value in truth.items():
             held[name] += found[name].lower <= value <= found[name].upper
-    # 54 of 60 are promised; below 46 or a full 60 of all metrics would be a wrong interval.
-    assert min(held.values()) >= 46, held
-    assert np.mean(list(held.values())) <= 58.5, held
+    # 45 of 50 are promised; below 38 or nearly all of all metrics would be a wrong interval.
+    assert min(held.values()) >= 38, held
+    assert np.mean(list(held.values())) <= 49, held
 
 
 def test_the_area_under_the_curve_moves_as_it_does_when_rows_are_drawn_again():
