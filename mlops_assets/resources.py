@@ -11,6 +11,7 @@ from pydantic import Field
 from mlops_assets.settings import Settings
 from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.lake import Lake
+from mlops_assets.stores.links import Links, dagster_address
 from mlops_assets.stores.registry import Registry
 from mlops_assets.stores.releases import Releases
 from mlops_assets.stores.tracking_store import prepare_tracking_store
@@ -32,6 +33,8 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
     bundle_cache: str = Field(description="Cache of verified serving bundles.")
     reports_root: str = Field(description="Folder of HTML reports.")
     locks_root: str = Field(description="Folder of lock files.")
+    services_file: str = Field(description="Addresses of the services that `mlops up` runs.")
+    dagster_url: str = Field(description="Address of the Dagster UI; empty: that of `mlops up`.")
 
     @classmethod
     def of(cls, settings: Settings) -> "Stores":
@@ -45,6 +48,8 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
             bundle_cache=str(settings.bundle_cache),
             reports_root=str(settings.reports),
             locks_root=str(settings.locks),
+            services_file=str(settings.services_file),
+            dagster_url=settings.dagster_url,
         )
 
     @property
@@ -78,6 +83,11 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Cache of verified serving bundles."""
         return Path(self.bundle_cache)
 
+    @property
+    def links(self) -> Links:
+        """Links to what Dagster shows."""
+        return Links(self.dagster_url or dagster_address(Path(self.services_file)))
+
     def report_path(self, model: str, period: str, name: str) -> Path:
         """Where a report of a period is kept."""
         return Path(self.reports_root) / model / period / name
@@ -87,7 +97,7 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
         return Path(self.prediction_log_root) / model
 
 
-def _model_of(run: Any) -> str:
+def model_of(run: Any) -> str:
     """The model that a run is about: its tag, or the first part of its assets' keys."""
     if run.tags.get(MODEL_TAG):
         return str(run.tags[MODEL_TAG])
@@ -109,7 +119,7 @@ def mlflow_run(context: dg.InitResourceContext) -> Iterator[Any]:
     from dagster_mlflow import mlflow_tracking
 
     uri, artifacts = context.resource_config["tracking_uri"], context.resource_config["artifacts"]
-    experiment = _model_of(context.run)
+    experiment = model_of(context.run)
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
     if client.get_experiment_by_name(experiment) is None:

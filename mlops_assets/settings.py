@@ -72,6 +72,11 @@ class Settings(BaseSettings):
         description="Ray cluster that `mlops predict --out` scores on: host:port, ray://host:port, "
         "auto, or local for one on this machine; empty: in the process itself.",
     )
+    dagster_url: str = Field(
+        default="",
+        description="Address of the Dagster UI, for the links in alerts; by default that of the "
+        "running `mlops up`.",
+    )
     sensor_seconds: int = Field(
         default=30, description="Least time between two ticks of each sensor, in seconds.", ge=1
     )

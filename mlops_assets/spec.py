@@ -17,6 +17,7 @@ from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn, T
 from mlops_assets.domain.governor import Limits
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.domain.rows import ColumnRule, LabelRule, RowRule, RowsContract
+from mlops_assets.spec_alerts import Alerting
 from mlops_assets.spec_derived import Derived
 from mlops_assets.spec_part import Part
 from mlops_assets.spec_serving import Serving
@@ -346,6 +347,7 @@ class ModelSpec(Part):
     monitoring: Monitoring = Field(default=Monitoring(), description="How it is watched.")
     retraining: Retraining = Field(default=Retraining(), description="When the loop acts.")
     serving: Serving = Field(default=Serving(), description="How it is served and guarded.")
+    alerts: Alerting = Field(default=Alerting(), description="Who is told when something is wrong.")
 
     @model_validator(mode="after")
     def _read_names_as_text(self) -> Self:

@@ -38,7 +38,7 @@ def add_scenarios(models: Path) -> None:
     add_parcels(models, "watched", gates={"margin": 0.2})
     add_parcels(models, "timed", gates={"margin": 0.2}, derived=FROM_TIME)
     # Reports that are written by the tests.
-    for name in ("stormy", "governed"):
+    for name in ("stormy", "governed", "alerting"):
         add_parcels(models, name, days=4, retraining={"cooldown": 0, "budget_per_month": None})
     # Data that is changed by the tests.
     add_parcels(models, "late", gates={"margin": 0.2})

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.assets import batch, canary, data, monitoring, release, training
+from mlops_assets.automation.alerting import alerts
 from mlops_assets.automation.jobs import jobs, schedule
 from mlops_assets.automation.late_labels import late_labels
 from mlops_assets.automation.sensors import new_periods, retrain
@@ -79,6 +80,7 @@ class TabularModel(dg.Component):
                 new_periods(self.model, found, seconds),
                 retrain(self.model, found, seconds),
                 late_labels(self.model, found, seconds),
+                alerts(self.model, seconds, tuple(training.GATES)),
             ],
         )
 
