@@ -52,7 +52,10 @@ def _show(still: "list[Alert]", past: "list[Alert]") -> None:
     for name, found in (("Open", still), ("Past", past[:SHOWN])):
         if not found:
             continue
-        table = Table("Model", "Since", "Alert", "Told", title=name, title_justify="left")
+        table = Table("Model", "Since", title=name, title_justify="left")
+        # A link that is cut leads nowhere.
+        table.add_column("Alert", overflow="fold")
+        table.add_column("Told")
         for alert in found:
             text = f"{alert.title}\n{alert.reason}"
             if not alert.is_open:

@@ -23,7 +23,7 @@ class AlertLog:
 
     def of(self, model: str) -> list[Alert]:
         """All alerts of a model, oldest first."""
-        ends: dict[str, dict[str, str]] = {}
+        ends: dict[str, dict[str, Any]] = {}
         deliveries: dict[str, list[Delivery]] = defaultdict(list)
         for row in self._rows(model, EVENTS):
             content = json.loads(row["content"])

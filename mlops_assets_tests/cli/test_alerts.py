@@ -11,8 +11,9 @@ from mlops_assets.stores.alerts import AlertLog
 from mlops_assets.stores.lake import Lake
 
 MODEL = "flight_delay"
+LINK = f"http://127.0.0.1:3000/runs/{'0123456789' * 6}"
 NOW = datetime(2013, 7, 30, tzinfo=UTC)
-HARM = Signal("alert:1", "d1", "warning", "look at version 1", "after p: [harm]", "http://x/y")
+HARM = Signal("alert:1", "d1", "warning", "look at version 1", "after p: [harm]", LINK)
 RUN = Signal("run:close", "r1", "failure", "close failed", "step s raised KeyError", "")
 
 
@@ -42,11 +43,15 @@ def test_open_alerts_come_before_past_ones(told: Settings, monkeypatch: pytest.M
     assert text.index("look at version 1") < text.index("close failed")
     for part in (
         "after p: [harm]",
-        "http://x/y",
         "console, json 12345678: not reached",
         "run r2 succeeded",
     ):
         assert part in text
+
+
+def test_a_link_is_never_cut(told: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "…" not in run().stdout
 
 
 def test_scripts_get_everything(told: Settings):
