@@ -84,7 +84,7 @@ def _signals(
         *_runs(instance, model, stores, before),
     ]
     unknown: tuple[str, ...] = ()
-    if in_flight(instance, model, ("ingest", "close")):
+    if in_flight(instance, model, ("ingest", "watch", "close")):
         # What is being ingested may be what is missing.
         unknown = (known.STALE,)
     else:

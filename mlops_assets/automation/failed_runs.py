@@ -10,6 +10,14 @@ from mlops_assets.resources import model_of
 from mlops_assets.spec import Model
 
 LATER_RUNS = 200
+# Whoever materialises this by hand has done the job's work.
+LAST_ASSETS = {
+    "ingest": "features",
+    "watch": "performance_estimate",
+    "close": "retrain_decision",
+    "restate": "performance_report",
+    "train": "challenger",
+}
 
 
 def failed_of(context: dg.RunFailureSensorContext) -> FailedRun | None:
@@ -52,14 +60,17 @@ def how_it_ended(instance: dg.DagsterInstance, model: Model, run_id: str) -> str
 
 
 def _same_work(run: dg.DagsterRun, failed: dg.DagsterRun) -> bool:
-    """Whether a run does what the failed one should have done; closing a period ingests it too."""
+    """Whether a run does what the failed one should have done.
+
+    Closing a period ingests and watches it too.
+    """
+    work = failed.job_name.rpartition("__")[2]
     if run.job_name == failed.job_name:
         return True
-    if failed.job_name.endswith("__ingest") and run.job_name.endswith("__close"):
+    if work in ("ingest", "watch") and run.job_name.endswith("__close"):
         return True
     by_hand = {key.path[-1] for key in run.asset_selection or ()}
-    last = {"ingest": "features", "close": "retrain_decision", "train": "challenger"}
-    return last.get(failed.job_name.rpartition("__")[2], "") in by_hand
+    return LAST_ASSETS.get(work, "") in by_hand
 
 
 def _periods(model: Model, run: dg.DagsterRun) -> set[str]:
