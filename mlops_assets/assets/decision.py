@@ -12,7 +12,7 @@ def decide_on(model: Model, stores: Stores, period: str) -> Decision:
     rules = model.spec.retraining
     policy = RetrainPolicy(
         name=rules.policy,
-        cooldown=rules.cooldown,
+        cooldown=rules.cooldown_periods,
         drift_patience=rules.drift_patience,
         every=rules.every,
         floor=rules.floor,

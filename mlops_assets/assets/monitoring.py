@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.assets.options import key, materialized, options
-from mlops_assets.resources import Stores
+from mlops_assets.resources import ALL_PERIODS, Stores
 from mlops_assets.spec import Model
 
 
@@ -187,6 +187,29 @@ def performance_report(model: Model) -> dg.AssetsDefinition:
     return _performance_report
 
 
+def staleness_report(model: Model) -> dg.AssetsDefinition:
+    """The asset of what a retrain is worth."""
+
+    @dg.asset(
+        **options(model, "staleness_report", group="monitoring", kinds={"python"}, per_period=True),
+        description="What a retrain is worth after a period: how fast models age in this data, as "
+        "cheap models of any age show (scouts), what the served one loses by its age, and whether "
+        "training now costs less than any later date.",
+        deps=[key(model, "features"), key(model, "performance_report")],
+    )
+    def _staleness_report(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+        from mlops_assets.assets.staleness import report_staleness
+
+        found = {p: report_staleness(model, stores, p) for p in context.partition_keys}
+        for reported in found.values():
+            context.log.info(reported.metadata["reason"])
+        yield from materialized(
+            context, {}, {p: reported.metadata for p, reported in found.items()}
+        )
+
+    return _staleness_report
+
+
 def retrain_decision(model: Model) -> dg.AssetsDefinition:
     """The asset of the decision."""
 
@@ -194,7 +217,11 @@ def retrain_decision(model: Model) -> dg.AssetsDefinition:
         **options(model, "retrain_decision", group="monitoring", kinds={"python"}, per_period=True),
         description="What the reports of all periods until this one lead to: nothing, alert, "
         "retrain, rollback; with the reason. A sensor acts on it.",
-        deps=[key(model, "drift_report"), key(model, "performance_report")],
+        deps=[
+            key(model, "drift_report"),
+            key(model, "performance_report"),
+            key(model, "staleness_report"),
+        ],
     )
     def _retrain_decision(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.assets.decision import decide_on
@@ -212,6 +239,7 @@ def retrain_decision(model: Model) -> dg.AssetsDefinition:
                     "reasons": "; ".join(decision.reasons),
                     "decision": decision.id,
                     "version": decision.version,
+                    "window": decision.window or ALL_PERIODS,
                     "policy": policy,
                 }
                 for period, decision in found.items()

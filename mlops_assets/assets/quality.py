@@ -68,7 +68,8 @@ def report_performance(model: Model, stores: Stores, period: str) -> Reported:
         return _nothing_served(model, stores, period)
     served = _served(model, stores, period, answers)
     reports = performance_reports.history(stores.lake, model.name)
-    report = _judge(model, stores, period, served, reports)
+    previous, previous_losses = _previous_losses(model, stores, served)
+    report = _judge(model, stores, period, served, reports, previous_losses)
     expected = estimate_of(served.bundle, served.contract, served.outputs_of(served.rows))
     lag = LabelLag.of(served.hours)
     intervals, slices = _intervals(model, served)
@@ -79,6 +80,8 @@ def report_performance(model: Model, stores: Stores, period: str) -> Reported:
     )
     more = {
         **_labels_version(model, stores.lake),
+        "previous_version": previous,
+        "previous_loss": None if previous_losses is None else float(previous_losses.mean()),
         "label_lag": asdict(lag),
         "estimate": asdict(expected) if expected else None,
         "intervals": {name: asdict(interval) for name, interval in intervals.items()},
@@ -107,6 +110,7 @@ def _judge(
     period: str,
     served: Served,
     reports: Mapping[str, Mapping[str, Any]],
+    previous_losses: np.ndarray | None,
 ) -> PerformanceReport:
     rules = model.spec.monitoring
     released = json.loads((served.bundle / EVIDENCE).read_bytes())
@@ -122,7 +126,7 @@ def _judge(
         min_rows=rules.min_rows,
         min_coverage=rules.min_label_coverage,
         false_alarm_rate=rules.false_alarm_rate,
-        previous_losses=_previous_losses(model, stores, served),
+        previous_losses=previous_losses,
         seed=model.spec.training.seed,
         min_harm=rules.min_harm,
         past=performance_reports.samples_before(reports, period, served.version, release),
@@ -192,15 +196,15 @@ def _nothing_served(model: Model, stores: Stores, period: str) -> Reported:
     return Reported(report, {"predictions": 0, "reason": report.reason})
 
 
-def _previous_losses(model: Model, stores: Stores, served: Served) -> np.ndarray | None:
-    """Row losses of the version before, on the same rows; None where there was none."""
+def _previous_losses(model: Model, stores: Stores, served: Served) -> tuple[str, np.ndarray | None]:
+    """The version before, and its row losses on the same rows; None where there was none."""
     before = [r for r in stores.releases.history(model.name) if r.to_version == served.version]
     previous, contract = before[-1].from_version if before else "", served.contract
     if not previous or not len(served.y):
-        return None
+        return previous, None
     bundle = stores.registry.cached_bundle(model.name, previous, stores.bundles)
     scorer = load_scorer(bundle)
     if scorer.contract.columns != contract.columns or scorer.contract.classes != contract.classes:
-        return None
+        return previous, None
     outputs = scorer.score(as_arrays(model_frame(served.joined, contract.columns)))
-    return row_losses(model.spec.task, served.y, outputs)
+    return previous, row_losses(model.spec.task, served.y, outputs)

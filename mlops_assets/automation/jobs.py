@@ -15,6 +15,7 @@ MONITORING = (
     "ground_truth",
     "drift_report",
     "performance_report",
+    "staleness_report",
     "retrain_decision",
 )
 

@@ -28,6 +28,7 @@ ASSETS = (
     monitoring.drift_report,
     monitoring.performance_estimate,
     monitoring.performance_report,
+    monitoring.staleness_report,
     monitoring.retrain_decision,
     batch.batch_predictions,
 )

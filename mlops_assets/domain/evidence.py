@@ -15,8 +15,10 @@ class PeriodEvidence:
     `periods_since_release` counts the periods the version has served, this one included: 1 is
     the first after the release. `drift_flagged` names the drifted columns. `accuracy`, `loss`
     and `reference_loss` are None where there is none, `previous_is_better` says that the version
-    before this one surely had the lower loss on the period's rows. `plan` is what a retrain was
-    worth after this period (domain.lookahead), None where that could not be estimated.
+    before this one surely had the lower loss on the period's rows. `harmed` is a rise of the loss
+    that this period alone proves, `decay_periods` counts those of a slower one that they prove
+    together (0: there is none). `plan` is what a retrain was worth after this period
+    (domain.lookahead), None where that could not be estimated.
     """
 
     period: str
@@ -31,6 +33,7 @@ class PeriodEvidence:
     accuracy: float | None
     previous_is_better: bool
     periods_since_release: int
+    decay_periods: int = 0
     plan: Plan | None = None
 
     @property
@@ -40,8 +43,15 @@ class PeriodEvidence:
 
     @property
     def proven_harm(self) -> bool:
-        """Harm that enough labels stand for."""
-        return self.performance_judged and self.harmed
+        """Harm that enough labels stand for, in this period or over several."""
+        return self.performance_judged and (self.harmed or self.decay_periods > 0)
+
+    @property
+    def harm_text(self) -> str:
+        """Which harm is proven, in words."""
+        if self.harmed or not self.decay_periods:
+            return f"harm: {self.loss_text}"
+        return f"slow decay, risen over {self.decay_periods} period(s): {self.loss_text}"
 
     @property
     def loss_text(self) -> str:

@@ -49,13 +49,13 @@ def benefit(history: Sequence[PeriodEvidence], policy: RetrainPolicy) -> Advice:
     worth = newest.plan
     if worth is None:
         return performance(history, policy)
-    told = _worth_text(worth)
+    told = worth_text(worth)
     if worth.pays and newest.performance_judged:
-        why = f"harm: {newest.loss_text}; " if newest.proven_harm else ""
+        why = f"{newest.harm_text}; " if newest.proven_harm else ""
         window = policy.window or worth.outlook.window
         return Advice("retrain", why + told, window, worth.outlook.version)
     if newest.proven_harm:
-        return Advice("alert", f"harm: {newest.loss_text}; {told}")
+        return Advice("alert", f"{newest.harm_text}; {told}")
     if newest.drifted and newest.performance_judged:
         return Advice("alert", f"{newest.drift_text}, harmless so far: {newest.loss_text}; {told}")
     if newest.drifted:
@@ -152,7 +152,7 @@ def _rollback(newest: PeriodEvidence, policy: RetrainPolicy) -> Advice | None:
         return None
     return Advice(
         "rollback",
-        f"harm: {newest.loss_text}; the previous version is surely better on the same rows, and "
+        f"{newest.harm_text}; the previous version is surely better on the same rows, and "
         f"this is period {served} of {policy.rollback_periods} after the release in which that "
         "rolls back",
     )
@@ -162,7 +162,7 @@ def _on_harm(newest: PeriodEvidence, policy: RetrainPolicy) -> Advice:
     back = _rollback(newest, policy)
     if back:
         return back
-    harm, served = f"harm: {newest.loss_text}", newest.periods_since_release
+    harm, served = newest.harm_text, newest.periods_since_release
     if served <= policy.cooldown:
         return Advice("alert", f"{harm}; no retrain yet: {_cooldown_text(newest, policy)}")
     reason = f"{harm}; {served} periods since the release (cooldown {policy.cooldown})"
@@ -192,7 +192,7 @@ def _cooldown_text(newest: PeriodEvidence, policy: RetrainPolicy) -> str:
     return f"cooldown, {newest.periods_since_release} of {policy.cooldown} periods"
 
 
-def _worth_text(worth: Plan) -> str:
+def worth_text(worth: Plan) -> str:
     """The plan in words a person can check: what a retrain brings, what it costs, until when."""
     outlook = worth.outlook
     brings = f"a model trained now would lose {outlook.benefit:.4g} less per row"

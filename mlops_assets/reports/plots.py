@@ -1,7 +1,8 @@
 """The pictures that checks, reports and experiments carry, as matplotlib Figures.
 
 Those of a model's quality are made in `quality_plots`, those of its labels, slices and estimates
-in `service_plots`; here are the histories and the drift of a model in service.
+in `service_plots`, those of its ageing in `staleness_plots`; here are the histories and the drift
+of a model in service.
 `png` and `markdown_image` turn any of them into bytes and into Dagster metadata.
 """
 
@@ -33,12 +34,14 @@ from mlops_assets.reports.quality_plots import (
     roc_curves,
 )
 from mlops_assets.reports.service_plots import estimate_history, label_arrival, slice_losses
+from mlops_assets.reports.staleness_plots import expected_losses
 
 __all__ = [
     "calibration",
     "columns_drift",
     "confusion_matrix",
     "estimate_history",
+    "expected_losses",
     "label_arrival",
     "loss_history",
     "markdown_image",

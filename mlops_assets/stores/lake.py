@@ -4,6 +4,7 @@ Delta gives atomic commits and old versions; this module adds what the loop need
 written once per content, and an append identified by its source happens once.
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from mlops_assets.stores.tables import content_hash, fitted, holds_same, storable
 
-__all__ = ["PERIOD", "Lake", "Written", "content_hash"]
+__all__ = ["PERIOD", "Held", "Lake", "Written", "content_hash"]
 
 PERIOD = "period"
 # Commits of others that one write may meet in a row before it gives up.
@@ -35,6 +36,14 @@ class Written:
     content_hash: str
     rows: int
     changed: bool
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a table holds of a period: rows, and a digest that changes when they are rewritten."""
+
+    rows: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -165,6 +174,26 @@ class Lake:
             return ()
         found = DeltaTable(self.path(model, table)).partitions()
         return tuple(sorted({str(partition[PERIOD]) for partition in found}))
+
+    def held(self, model: str, table: str) -> dict[str, Held]:
+        """What the table holds of each period, oldest first, from its log alone.
+
+        Equal content under another digest is possible, as after a compaction; not the reverse.
+        """
+        if not self.exists(model, table):
+            return {}
+        files = pa.table(DeltaTable(self.path(model, table)).get_add_actions(flatten=True))
+        names = [f"partition.{PERIOD}", "path", "num_records"]
+        found: dict[str, list[tuple[str, int]]] = {}
+        for period, path, rows in zip(*(files[name].to_pylist() for name in names), strict=True):
+            found.setdefault(str(period), []).append((str(path), int(rows)))
+        return {
+            period: Held(
+                sum(rows for _, rows in found[period]),
+                hashlib.sha256("\n".join(sorted(p for p, _ in found[period])).encode()).hexdigest(),
+            )
+            for period in sorted(found)
+        }
 
     def _commit(
         self, model: str, table: str, schema: pa.Schema, write: Callable[[DeltaTable], Result]

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from deltalake.exceptions import DeltaError
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.evidence import PeriodEvidence
 from mlops_assets.domain.labels import KNOWN_AT, LABEL, encode, known
+from mlops_assets.domain.lookahead import Outlook, Plan
 from mlops_assets.domain.restatement import KEYS, LabelChanges, label_changes
 from mlops_assets.domain.retraining import Decision
 from mlops_assets.spec import Model
@@ -33,6 +34,7 @@ from mlops_assets.stores.tables import to_frame
 
 PREDICTIONS = "predictions"
 GROUND_TRUTH = "ground_truth"
+STALENESS = "staleness_reports"
 
 
 def ingest_predictions(model: Model, lake: Lake, folder: Path, contracts: "Contracts") -> int:
@@ -200,6 +202,7 @@ def evidence(lake: Lake, model: str, until: str) -> list[PeriodEvidence]:
     """What the reports of all periods up to `until` said, oldest first."""
     drift = kept(lake, model, "drift_reports")
     quality = kept(lake, model, "performance_reports")
+    worth = kept(lake, model, STALENESS)
     served: dict[str, int] = {}
     found = []
     for period in sorted(set(drift) & set(quality)):
@@ -207,7 +210,10 @@ def evidence(lake: Lake, model: str, until: str) -> list[PeriodEvidence]:
             break
         version = quality[period]["version"]
         served[version] = served.get(version, 0) + 1
-        found.append(_evidence(period, version, drift[period], quality[period], served[version]))
+        one = _evidence(period, version, drift[period], quality[period], served[version])
+        # Periods that were reported by an older release of this software have no plan.
+        told = worth.get(period, {}).get("plan")
+        found.append(replace(one, plan=plan_of(told)) if told else one)
     return found
 
 
@@ -227,7 +233,13 @@ def _evidence(
         accuracy=quality["metrics"].get("accuracy"),
         previous_is_better=quality["previous_is_better"],
         periods_since_release=served,
+        decay_periods=quality.get("decay_periods", 0) if quality.get("decaying") else 0,
     )
+
+
+def plan_of(content: Mapping[str, Any]) -> Plan:
+    """A plan from what `asdict` made of it."""
+    return Plan(**{**content, "outlook": Outlook(**content["outlook"])})
 
 
 def decisions(lake: Lake, model: str) -> list[Decision]:

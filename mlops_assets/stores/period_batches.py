@@ -48,16 +48,16 @@ def served_batches(lake: Lake, contract: Contract, version: str, period: str) ->
 
 def as_batch(rows: pa.RecordBatch, contract: Contract) -> Batch:
     """Rows of the prediction log by column, answers included, with a hash of their ids as keys."""
-    outputs = [_numbers(rows.column(name)) for name in output_columns(contract)]
+    outputs = [numbers(rows.column(name)) for name in output_columns(contract)]
     columns: dict[str, Column] = {}
     for column in contract.columns:
-        read = _categories if column.type == "category" else _numbers
+        read = categories if column.type == "category" else numbers
         columns[column.name] = read(rows.column(column.name))
     answers = answer_columns(np.column_stack(outputs), contract.classes)
-    return Batch({**columns, **answers}, _keys(rows.column(ID)))
+    return Batch({**columns, **answers}, hashed_keys(rows.column(ID)))
 
 
-def _numbers(array: pa.Array) -> np.ndarray:
+def numbers(array: pa.Array) -> np.ndarray:
     """Float64 with NaN for missing."""
     kind = array.type
     array = array.cast(pa.uint8()) if pa.types.is_boolean(kind) else array
@@ -65,7 +65,8 @@ def _numbers(array: pa.Array) -> np.ndarray:
     return values
 
 
-def _categories(array: pa.Array) -> Coded:
+def categories(array: pa.Array) -> Coded:
+    """Codes and texts, MISSING_CATEGORY for missing."""
     coded = array if pa.types.is_dictionary(array.type) else pc.dictionary_encode(array)
     texts = [MISSING_CATEGORY if v is None else str(v) for v in coded.dictionary.to_pylist()]
     codes = coded.indices
@@ -75,7 +76,7 @@ def _categories(array: pa.Array) -> Coded:
     return Coded(codes.to_numpy(zero_copy_only=False), tuple(texts))
 
 
-def _keys(ids: pa.Array) -> Keys:
+def hashed_keys(ids: pa.Array) -> Keys:
     """Hashes that are the same in every process (SipHash with pandas' fixed key)."""
     hashed: Keys = pd.util.hash_array(
         ids.to_numpy(zero_copy_only=False).astype(object), categorize=False

@@ -70,13 +70,20 @@ def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> Trainin
 
 def load(model: str, lake: Lake, identifier: str) -> TrainingSet:
     """The manifest with this id. Raises NotTrainableError if it was never frozen."""
-    if lake.exists(model, TABLE):
-        for row in lake.read(model, TABLE).to_pylist():
-            if row["id"] == identifier:
-                return TrainingSet.from_json(row["manifest"])
-    raise NotTrainableError(
-        f"{model} has no training set {identifier!r}: materialise training_set first."
-    )
+    found = manifests(model, lake).get(identifier)
+    if found is None:
+        raise NotTrainableError(
+            f"{model} has no training set {identifier!r}: materialise training_set first."
+        )
+    return found
+
+
+def manifests(model: str, lake: Lake) -> dict[str, TrainingSet]:
+    """All manifests that were ever frozen, by id."""
+    if not lake.exists(model, TABLE):
+        return {}
+    rows = lake.read(model, TABLE).to_pylist()
+    return {row["id"]: TrainingSet.from_json(row["manifest"]) for row in rows}
 
 
 def read(
