@@ -38,6 +38,7 @@ KINDS = {
     "ground_truth": {"Delta Lake"},
     "drift_report": {"evidently"},
     "performance_report": {"Scikit Learn"},
+    "staleness_report": {"Python"},
     "retrain_decision": {"Python"},
     "batch_predictions": {"Delta Lake", "onnx"},
 }

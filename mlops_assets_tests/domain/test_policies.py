@@ -101,6 +101,27 @@ def test_harm_is_part_of_the_reason_of_a_retrain_that_pays():
     assert advise("benefit", {**HARM, "plan": PAYS}).reason.startswith("harm: loss 0.6200")
 
 
+@pytest.mark.parametrize(
+    ("found", "action", "told"),
+    [
+        ({"decay_periods": 6, "plan": WAITS}, "alert", "slow decay, risen over 6 period(s): loss"),
+        ({"decay_periods": 6, "plan": PAYS}, "retrain", "slow decay, risen over 6 period(s): loss"),
+        ({"decay_periods": 6, "plan": None}, "retrain", "slow decay, risen over 6 period(s): loss"),
+        ({"decay_periods": 6, **HARM, "plan": WAITS}, "alert", "harm: loss 0.6200"),
+    ],
+)
+def test_slow_decay_is_harm_and_the_reason_tells_which(found: dict, action: str, told: str):
+    advice = advise("benefit", found)
+    assert advice.action == action
+    assert advice.reason.startswith(told)
+
+
+def test_decay_of_too_few_labels_is_no_harm():
+    found = {"decay_periods": 6, "performance_judged": False, "plan": WAITS}
+    assert not replace(QUIET, **found).proven_harm
+    assert advise("benefit", found).action == "nothing"
+
+
 def test_no_retrain_pays_before_its_labels_are_judged():
     assert advise("benefit", {"plan": PAYS, "performance_judged": False}).action == "nothing"
 

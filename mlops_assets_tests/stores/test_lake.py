@@ -209,6 +209,21 @@ def _die_after_append(root: str) -> None:
     os._exit(9)
 
 
+def test_what_a_table_holds_is_told_without_reading_it(lake: Lake):
+    assert lake.held("m", "t") == {}
+    for period in PERIODS:
+        lake.write_period("m", "t", period, rows([1, 2, 3]))
+    before = lake.held("m", "t")
+    assert {period: held.rows for period, held in before.items()} == dict.fromkeys(PERIODS, 3)
+    lake.write_period("m", "t", PERIODS[1], rows([1, 2, 3]))
+    assert lake.held("m", "t") == before, "equal content is not written again"
+    lake.write_period("m", "t", PERIODS[1], rows([1, 2, 4, 5]))
+    after = lake.held("m", "t")
+    assert after[PERIODS[1]].rows == 4
+    changed = {p for p in PERIODS if after[p].digest != before[p].digest}
+    assert changed == {PERIODS[1]}
+
+
 def test_a_writer_killed_after_its_commit_and_run_again_appends_once(lake: Lake):
     process = get_context("spawn").Process(target=_die_after_append, args=(lake.root,))
     process.start()

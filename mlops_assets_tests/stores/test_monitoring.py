@@ -1,7 +1,7 @@
 """The way of a prediction from the log into the lake."""
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,16 +9,20 @@ import pyarrow as pa
 import pytest
 
 from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.lookahead import Outlook, plan
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.log_lag import LogLag, log_lag
 from mlops_assets.stores.monitoring import (
     GROUND_TRUTH,
     PREDICTIONS,
+    STALENESS,
     Contracts,
+    evidence,
     ground_truth_as_of,
     ground_truth_of,
     ingest_predictions,
+    keep,
     write_ground_truth,
 )
 from mlops_assets.stores.prediction_log import LoggedRequest, SegmentWriter
@@ -160,3 +164,46 @@ def test_labels_of_before_are_read_until_their_version_is_gone(log: Log):
     )
     assert ground_truth_as_of(*asked, newest - 1) is None
     assert ground_truth_as_of(*asked, newest + 9) is None
+
+
+OUTLOOK = Outlook(
+    version="1",
+    age=3,
+    live_rows=5000,
+    fresh_rows=8000,
+    rows_per_period=1000.0,
+    drift=0.01,
+    growth=0.5,
+    excess=-0.001,
+    delay=2,
+    window=8,
+)
+DRIFT = {"judged": True, "flagged": ["distance"]}
+QUALITY = {
+    "version": "1",
+    "judged": True,
+    "harmed": False,
+    "loss": 0.41,
+    "reference_loss": 0.4,
+    "metrics": {"accuracy": 0.9},
+    "previous_is_better": False,
+}
+
+
+def test_evidence_has_the_plan_and_the_decay_that_were_kept_with_the_reports(tmp_path: Path):
+    lake = Lake(str(tmp_path))
+    worth = plan(OUTLOOK, price=50.0, periods=20)
+    for day in ("2026-01-01", "2026-01-02", "2026-01-03"):
+        keep(lake, "letters", "drift_reports", day, DRIFT)
+    # The first report is of a release of this software that knew neither.
+    keep(lake, "letters", "performance_reports", "2026-01-01", QUALITY)
+    slow = {**QUALITY, "decaying": True, "decay_periods": 4}
+    keep(lake, "letters", "performance_reports", "2026-01-02", slow)
+    keep(lake, "letters", STALENESS, "2026-01-02", {"plan": asdict(worth), "reason": "told"})
+    rising = {**QUALITY, "decaying": False, "decay_periods": 2}
+    keep(lake, "letters", "performance_reports", "2026-01-03", rising)
+    keep(lake, "letters", STALENESS, "2026-01-03", {"plan": None, "reason": "told"})
+    old, decaying, new = evidence(lake, "letters", "2026-01-03")
+    assert (old.plan, decaying.plan, new.plan) == (None, worth, None)
+    assert [one.decay_periods for one in (old, decaying, new)] == [0, 4, 0]
+    assert [one.proven_harm for one in (old, decaying, new)] == [False, True, False]
