@@ -8,7 +8,8 @@ import pytest
 
 from mlops_assets_tests.loop import add_parcels
 
-QUICK = {"cooldown": 1, "rollback_periods": 0}
+# More rows alone, of so few, would soon be worth a retrain at the default price.
+QUICK = {"price": 60, "cooldown": 1, "rollback_periods": 0}
 
 
 def replay(home: Path, models: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
