@@ -35,7 +35,9 @@ def add_scenarios(models: Path) -> None:
     short = shipped("flight_delay", period=period, training=SHORT_TRAINING)
     add_model(models, "flight_delay", short)
     add_parcels(models, "parcels", gates={"margin": 0.2})
-    add_parcels(models, "watched", gates={"margin": 0.2})
+    # Harm alone is to start a run: what the sensor does with decisions, not how they are made.
+    harm = {"policy": "performance", "cooldown": 0}
+    add_parcels(models, "watched", gates={"margin": 0.2}, retraining=harm)
     add_parcels(models, "timed", gates={"margin": 0.2}, derived=FROM_TIME)
     # Reports that are written by the tests.
     for name in ("stormy", "governed", "alerting"):

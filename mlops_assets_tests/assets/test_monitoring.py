@@ -199,8 +199,11 @@ def test_a_decision_follows_the_reports(closed: Closed):
     assert kept["id"] == shown.metadata["decision"].value
     assert kept["action"] == shown.metadata["action"].value == shown.tags["mlops/action"]
     assert kept["version"] == "1"
-    # The first week lies within the cooldown of two: harm may only alert.
-    assert kept["action"] == ("alert" if report["harmed"] else "nothing")
+    # A retrain of this model does not pay after one week: harm and drift are told.
+    drift = monitoring.kept(loop.stores.lake, "flight_delay", "drift_reports")[WEEK]
+    told = report["harmed"] or report["decaying"] or drift["flagged"]
+    assert kept["action"] == ("alert" if told else "nothing")
+    assert "retraining does not pay yet" in kept["reasons"][0]
     assert f"loss {report['loss']:.4f}" in kept["reasons"][0]
 
 
