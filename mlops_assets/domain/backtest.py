@@ -100,6 +100,7 @@ class _World:
     """What has happened so far in a replay."""
 
     served: list[_Served]
+    scouts: Scouts
     evidence: list[PeriodEvidence] = field(default_factory=list)
     past: list[PastRetrain] = field(default_factory=list)
     handled: set[str] = field(default_factory=set)
@@ -137,15 +138,20 @@ def replay(
     delay: int = 0,
     model: str = "backtest",
     label: str = "",
+    scouts: Scouts | None = None,
 ) -> Replay:
-    """Replay all periods from `learner.first` on. Raises DataError where there are too few."""
+    """Replay all periods from `learner.first` on. Raises DataError where there are too few.
+
+    `scouts` are those of all of the learner's moments, if they are there from another replay.
+    """
     total = len(learner.periods)
     if not 0 < learner.first < total:
         raise DataError(
             f"{model} has {total} periods, of which the first version needs {learner.first}: "
             "a backtest needs more; ingest more history"
         )
-    world = _World([_Served("1", first_training(learner), learner.first)])
+    first = _Served("1", first_training(learner), learner.first)
+    world = _World([first], scouts or Scouts(learner.moments))
     steps = []
     for now in range(learner.first, total):
         live = world.live
@@ -222,7 +228,7 @@ def _worth(
         )
         for place, one in enumerate(world.served)
     ]
-    history = History(Scouts(learner.moments[:labelled]), learner.rows[: now + 1], versions)
+    history = History(world.scouts.upto(labelled), learner.rows[: now + 1], versions)
     expected = outlook(history, holdout=learner.holdout, abrupt=harmed)
     return None if expected is None else plan(expected, price=price, periods=now + 1)
 

@@ -21,6 +21,9 @@ from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evaluation import Floats
 
 RIDGE = 10.0
+# The ages of the scouts that show how models age, and the periods that the oldest one knows.
+AGES = (1, 2, 3, 4, 6, 8, 12, 16)
+FIRST = 2
 
 
 @dataclass(frozen=True)
@@ -57,15 +60,26 @@ class Scouts:
         self._sums: list[Moments] = []
         self._fits: dict[tuple[int, int], Floats] = {}
         self._losses: dict[tuple[int, int, int], float] = {}
+        self._aging: dict[tuple[int, int | None], Floats] = {}
         for part in history:
             self._sums.append(_plus(self._sums[-1], part) if self._sums else part)
 
     def __len__(self) -> int:
         return len(self.history)
 
+    def upto(self, periods: int) -> "Scouts":
+        """The scouts of the first `periods` periods only, sharing what was computed before."""
+        view = Scouts(())
+        view.history = self.history[:periods]
+        view._sums, view._fits = self._sums, self._fits
+        view._losses, view._aging = self._losses, self._aging
+        return view
+
     def rows(self, end: int, window: int | None) -> int:
         """Rows that a scout was trained on."""
-        return sum(part.rows for part in self.history[self._start(end, window) : end])
+        start = self._start(end, window)
+        before = self._sums[start - 1].rows if start else 0
+        return self._sums[end - 1].rows - before if end > start else 0
 
     def loss(self, end: int, window: int | None, period: int) -> float:
         """Mean squared loss of a scout on the rows of a period (0 if it has none)."""
@@ -77,6 +91,27 @@ class Scouts:
     def fresh(self, period: int, window: int | None) -> float:
         """Loss on a period of the scout trained up to it."""
         return self.loss(period, window, period)
+
+    def aging(self, period: int, window: int | None) -> Floats:
+        """What scouts of several ages lose more on a period than a fresh one: lines (m, 3).
+
+        Each is the age in periods, the difference of 1 / rows that they were trained on, and the
+        difference of their losses.
+        """
+        key = (period, window)
+        if key not in self._aging:
+            fresh, known = self.fresh(period, window), max(self.rows(period, window), 1)
+            lines = [
+                (
+                    age,
+                    1 / max(self.rows(period - age, window), 1) - 1 / known,
+                    self.loss(period - age, window, period) - fresh,
+                )
+                for age in AGES
+                if period - age >= FIRST
+            ]
+            self._aging[key] = np.array(lines, dtype=np.float64).reshape(-1, 3)
+        return self._aging[key]
 
     @staticmethod
     def _start(end: int, window: int | None) -> int:

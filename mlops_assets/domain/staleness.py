@@ -21,7 +21,7 @@ import numpy as np
 
 from mlops_assets.domain.evaluation import Floats
 from mlops_assets.domain.lookahead import Outlook
-from mlops_assets.domain.scouts import Scouts
+from mlops_assets.domain.scouts import FIRST, Scouts
 
 # Priors: mean and standard deviation. What a boosted tree loses by age is about three times what a
 # scout does; on shuffled real data it loses about 450 / rows of its loss for want of rows.
@@ -29,13 +29,12 @@ SCALE, SCALE_SD = 3.0, 1.0
 GROWTH, GROWTH_SD = 450.0, 300.0
 # How much two versions' distance to fresh scouts may differ, and what a period's mean varies by.
 VERSION_SD, PERIOD_SD, ROW_SD = 0.05, 0.02, 0.9
-AGES = (1, 2, 3, 4, 6, 8, 12, 16)
 WINDOWS = (4, 8, 16)
 NEWEST, MEMORY = 8, 60
 # The excess of the newest periods, shrunk towards what the age explains.
 SMOOTHED, SHRINK = 4, 0.5
-# A shorter window must be surely better: by so much of the loss, at so many standard errors.
-WINDOW_GAIN, WINDOW_ERRORS, WINDOW_PERIODS = 0.02, 2.0, 3
+# A shorter window must be better by so much of the loss, less so many standard errors.
+WINDOW_GAIN, WINDOW_ERRORS, WINDOW_PERIODS = 0.02, 1.0, 3
 
 
 @dataclass(frozen=True)
@@ -132,19 +131,11 @@ def _curve(history: History, window: int | None) -> tuple[float, float]:
     from scipy.optimize import nnls
 
     scouts = history.scouts
-    pairs = [
-        (
-            age,
-            1 / max(scouts.rows(i - age, window), 1) - 1 / max(scouts.rows(i, window), 1),
-            scouts.loss(i - age, window, i) - scouts.fresh(i, window),
-        )
-        for i in range(max(3, len(scouts) - MEMORY), len(scouts))
-        for age in AGES
-        if i - age >= 2
-    ]
-    if len(pairs) < 3:
+    periods = range(max(FIRST + 1, len(scouts) - MEMORY), len(scouts))
+    lines = [scouts.aging(period, window) for period in periods]
+    found = np.concatenate(lines) if lines else np.empty((0, 3))
+    if len(found) < 3:
         return 0.0, 0.0
-    found = np.array(pairs)
     # Differences of a greater age vary more, by the square root, as a random walk does.
     weights = 1 / np.sqrt(found[:, 0])
     sizes = np.abs(found[:, :2]).max(axis=0) + 1e-15

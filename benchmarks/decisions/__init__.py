@@ -1,0 +1,1 @@
+"""Which retraining policies pay, on real histories: `python -m benchmarks.decisions --help`."""
