@@ -30,7 +30,7 @@ from typing import Any
 
 from benchmarks.decisions import shifts, tables, values
 
-SIZES = {500: 8, 2_000: 8, 10_000: 2}
+SIZES = {500: 6, 2_000: 4, 10_000: 1}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -230,7 +230,9 @@ def _worth(
     ]
     history = History(world.scouts.upto(labelled), learner.rows[: now + 1], versions)
     expected = outlook(history, holdout=learner.holdout, abrupt=harmed)
-    return None if expected is None else plan(expected, price=price, periods=now + 1)
+    if expected is None:
+        return None
+    return plan(expected, price=price, periods=now + 1, harmed=harmed)
 
 
 def _until(world: _World, place: int) -> int:

@@ -13,6 +13,9 @@ import numpy as np
 from mlops_assets.domain.evaluation import Floats
 
 HORIZON, LEAST_HORIZON, MOST_HORIZON = 1.0, 4, 120
+# Where models do not surely age, a retrain for more rows alone must pay its price so many times:
+# estimates of what more rows bring are rough, and in unchanging data nothing else speaks.
+GROWTH_MARGIN = 5.0
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Outlook:
     trained on so few rows. The served one, of age `age` in the coming period (0: trained on all
     periods before) and trained on `live_rows`, loses `excess` beyond that. One trained now has
     `fresh_rows` and is `delay` periods old when it starts to serve; `window` is the number of
-    newest periods it is trained on, None for all.
+    newest periods it is trained on, None for all. `ages` says whether models surely age in this
+    data: where they don't, only more rows speak for a retrain.
     """
 
     version: str
@@ -36,6 +40,7 @@ class Outlook:
     excess: float
     delay: int
     window: int | None
+    ages: bool = True
 
     @property
     def benefit(self) -> float:
@@ -49,11 +54,13 @@ class Plan:
     """Expected costs in loss times rows: of a retrain now, and of the best later date.
 
     `wait` is how many periods the best later date is away, None if there is none within the
-    `horizon`.
+    `horizon`. `demanded` is the price that a retrain has to pay for: `price`, or several times
+    that where models do not surely age (GROWTH_MARGIN).
     """
 
     outlook: Outlook
     price: float
+    demanded: float
     cost_now: float
     cost_later: float
     wait: int | None
@@ -70,20 +77,25 @@ class Plan:
         return self.cost_later - self.cost_now
 
 
-def plan(outlook: Outlook, *, price: float, periods: int) -> Plan:
-    """Compare retraining now with the best later date; `periods` is how long the history is."""
+def plan(outlook: Outlook, *, price: float, periods: int, harmed: bool = False) -> Plan:
+    """Compare retraining now with the best later date; `periods` is how long the history is.
+
+    Proven harm (`harmed`) is as good a sign of change as scouts that surely age.
+    """
+    demanded = price if outlook.ages or harmed else GROWTH_MARGIN * price
     horizon = int(min(max(LEAST_HORIZON, HORIZON * periods), MOST_HORIZON))
-    fresh = _costs_when_trained(outlook, price, horizon)
+    fresh = _costs_when_trained(outlook, demanded, horizon)
     ages = outlook.age + np.arange(horizon)
     lost = outlook.drift * ages + outlook.excess + outlook.growth / max(outlook.live_rows, 1)
     kept = np.cumsum(outlook.rows_per_period * np.maximum(lost, 0))
     # The last date is never: nothing is paid at the end of the horizon.
-    later = kept + np.append(price + fresh[1:horizon], 0.0)
+    later = kept + np.append(demanded + fresh[1:horizon], 0.0)
     best = int(later.argmin())
     return Plan(
         outlook=outlook,
         price=price,
-        cost_now=price + float(fresh[0]),
+        demanded=demanded,
+        cost_now=demanded + float(fresh[0]),
         cost_later=float(later[best]),
         wait=best + 1 if best + 1 < horizon else None,
         horizon=horizon,

@@ -40,7 +40,9 @@ Policy = Callable[[Sequence[PeriodEvidence], RetrainPolicy], Advice]
 def benefit(history: Sequence[PeriodEvidence], policy: RetrainPolicy) -> Advice:
     """Retrain when that pays; tell of harm and of drift that a retrain is not worth.
 
-    Until there are enough labels to weigh, proven harm alone leads to a retrain.
+    Without a sign that something changed, proven harm or scouts that surely age, a retrain has to
+    pay several times its price. Until there is enough history to weigh, proven harm alone leads
+    to a retrain.
     """
     newest = history[-1]
     back = _rollback(newest, policy)
@@ -48,7 +50,7 @@ def benefit(history: Sequence[PeriodEvidence], policy: RetrainPolicy) -> Advice:
         return back
     worth = newest.plan
     if worth is None:
-        return performance(history, policy)
+        return _unweighed(newest, policy)
     told = worth_text(worth)
     if worth.pays and newest.performance_judged:
         why = f"{newest.harm_text}; " if newest.proven_harm else ""
@@ -63,6 +65,15 @@ def benefit(history: Sequence[PeriodEvidence], policy: RetrainPolicy) -> Advice:
     if not newest.performance_judged:
         return _quiet(newest)
     return Advice("nothing", f"no harm: {newest.loss_text}; {told}")
+
+
+def _unweighed(newest: PeriodEvidence, policy: RetrainPolicy) -> Advice:
+    """As long as there is too little history to weigh: act on proven harm, tell of drift."""
+    if newest.proven_harm:
+        return _on_harm(newest, policy)
+    if newest.drifted:
+        return Advice("alert", f"{newest.drift_text}; too little history to weigh a retrain")
+    return _quiet(newest)
 
 
 def performance(history: Sequence[PeriodEvidence], policy: RetrainPolicy) -> Advice:
@@ -198,6 +209,8 @@ def worth_text(worth: Plan) -> str:
     brings = f"a model trained now would lose {outlook.benefit:.4g} less per row"
     rows = "all periods" if outlook.window is None else f"the last {outlook.window} periods"
     costs = f"a retrain costs {worth.price:.4g}"
+    if worth.demanded > worth.price:
+        costs += f" and, as models do not surely age here, has to pay for {worth.demanded:.4g}"
     if worth.pays:
         saves = f"saves {worth.saving:.4g} against waiting, over {worth.horizon} periods"
         return f"retraining pays: {brings}, trained on {rows}; {costs} and {saves}"

@@ -34,6 +34,9 @@ NEWEST, MEMORY = 8, 60
 # The excess of the newest periods, shrunk towards what the age explains.
 SMOOTHED, SHRINK = 4, 0.5
 # A shorter window must be better by so much of the loss, less so many standard errors.
+# Models surely age where scouts of one of these ages lose more than fresh ones, by so many standard
+# errors over the periods. In unchanging rows that is so in about 3 of 100 periods.
+TELLING_AGES, SURE_ERRORS, SURE_PERIODS = (4, 6, 8), 2.0, 4
 WINDOW_GAIN, WINDOW_ERRORS, WINDOW_PERIODS = 0.02, 1.0, 3
 
 
@@ -115,6 +118,7 @@ def outlook(history: History, *, holdout: int = 0, abrupt: bool = False) -> Outl
         excess=sum(beyond) / (len(beyond) + SHRINK) * history.unit if beyond else 0.0,
         delay=coming - end,
         window=window,
+        ages=_surely_ages(history, scout_growth),
     )
 
 
@@ -142,6 +146,20 @@ def _curve(history: History, window: int | None) -> tuple[float, float]:
     solved, _ = nnls(found[:, :2] / sizes * weights[:, None], found[:, 2] * weights)
     slope, growth = solved / sizes / history.scout_unit
     return float(slope), float(growth)
+
+
+def _surely_ages(history: History, scout_growth: float) -> bool:
+    """Whether older scouts lose more than fresh ones, beyond chance and want of rows."""
+    periods = range(max(FIRST + 1, len(history.scouts) - MEMORY), len(history.scouts))
+    lines = np.concatenate([history.scouts.aging(period, None) for period in periods])
+    for age in TELLING_AGES:
+        found = lines[lines[:, 0] == age]
+        if len(found) < SURE_PERIODS:
+            continue
+        lost = found[:, 2] / history.scout_unit - scout_growth * found[:, 1]
+        if lost.mean() > SURE_ERRORS * lost.std(ddof=1) / len(lost) ** 0.5:
+            return True
+    return False
 
 
 def _scale_and_growth(history: History, scout_growth: float) -> tuple[float, float]:
