@@ -60,11 +60,11 @@ class Plan:
 
     outlook: Outlook
     price: float
-    demanded: float
     cost_now: float
     cost_later: float
     wait: int | None
     horizon: int
+    demanded: float = 0.0
 
     @property
     def pays(self) -> bool:
