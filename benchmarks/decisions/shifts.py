@@ -268,7 +268,7 @@ def _order(values: NDArray[Any]) -> Floats:
     """Numbers as they are, missing as the least; levels in the order of their names."""
     if values.dtype == object:
         return np.array([hash_of(str(v)) for v in values])
-    return np.nan_to_num(values, nan=-1e300)
+    return np.asarray(np.nan_to_num(values, nan=-1e300), dtype=np.float64)
 
 
 def hash_of(level: str) -> float:
