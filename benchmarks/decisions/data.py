@@ -59,7 +59,7 @@ def load(path: Path) -> Table:
     _, counts = np.unique(frame["period"], return_counts=True)
     if len(counts) < FEWEST_PERIODS:
         raise SystemExit(f"{path}: {len(counts)} periods, at least {FEWEST_PERIODS} are needed")
-    columns = {name: _values(frame[name]) for name in frame if name not in ("y", "period")}
+    columns = {str(name): _values(frame[name]) for name in frame if name not in ("y", "period")}
     y = frame["y"].to_numpy().astype(np.int64)
     return Table(path.stem, columns, y, np.concatenate([[0], np.cumsum(counts)]))
 

@@ -114,7 +114,8 @@ class TableLearner:
     def predict(self, training: Training, columns: Mapping[str, NDArray[Any]]) -> Floats:
         """Outputs (n, 2) of a version on other rows."""
         fitted = self.fit(training)
-        return fitted.model.predict_proba(self.matrix(columns)[:, ~fitted.empty])
+        outputs = fitted.model.predict_proba(self.matrix(columns)[:, ~fitted.empty])
+        return np.asarray(outputs, dtype=np.float64)
 
     def training_rows(self, training: Training) -> int:
         """Rows that a version is trained on."""
@@ -167,7 +168,7 @@ class TableLearner:
         newest = self.table.starts[max(start, training.end - HOLDOUT_PERIODS)]
         held = known[~self._for_training[known] & (known >= newest)]
         # A column without any value in the training rows has no bins: it is left out.
-        empty = ~np.isfinite(matrix[rows]).any(axis=0)
+        empty = np.asarray(~np.isfinite(matrix[rows]).any(axis=0))
         begun = time.process_time()
         model = HistGradientBoostingClassifier(
             **SETTINGS, categorical_features=categories[~empty], random_state=self.seed

@@ -68,17 +68,14 @@ def _worth(
     rows = _rows(model, stores, labelled)
     history = History(Scouts(labelled.moments), rows, versions)
     content = reports.get(period)
-    expected = outlook(
-        history,
-        holdout=model.spec.training.holdout,
-        abrupt=bool(content and content["judged"] and content["harmed"]),
-    )
+    harmed = bool(content and content["judged"] and content["harmed"])
+    expected = outlook(history, holdout=model.spec.training.holdout, abrupt=harmed)
     if expected is None:
         return None, _too_early(versions)
     price = model.spec.retraining.price
     if price is None:
         price = default_price(_first_loss(model, stores, live), expected.rows_per_period)
-    worth = plan(expected, price=price, periods=labelled.older + len(rows))
+    worth = plan(expected, price=price, periods=labelled.older + len(rows), harmed=harmed)
     return worth, worth_text(worth)
 
 
