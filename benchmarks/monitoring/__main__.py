@@ -14,6 +14,7 @@ The exit code is 0 whether or not goals are met.
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Measure and print."""
     chosen = options(arguments)
+    # As an interruption from the keyboard does, it ends what was begun and removes the data.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     found: list[dict[str, Any]] = []
     if chosen.rows:
         with tempfile.TemporaryDirectory(prefix="drift-benchmark-") as folder:
