@@ -32,6 +32,7 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
     prediction_log_root: str = Field(description="Folder of prediction log segments.")
     bundle_cache: str = Field(description="Cache of verified serving bundles.")
     reports_root: str = Field(description="Folder of HTML reports.")
+    backtests_root: str = Field(description="Cache of what backtests have trained.")
     locks_root: str = Field(description="Folder of lock files.")
     services_file: str = Field(description="Addresses of the services that `mlops up` runs.")
     dagster_url: str = Field(description="Address of the Dagster UI; empty: that of `mlops up`.")
@@ -47,6 +48,7 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
             prediction_log_root=str(settings.prediction_log),
             bundle_cache=str(settings.bundle_cache),
             reports_root=str(settings.reports),
+            backtests_root=str(settings.backtests),
             locks_root=str(settings.locks),
             services_file=str(settings.services_file),
             dagster_url=settings.dagster_url,

@@ -127,6 +127,11 @@ class Settings(BaseSettings):
         return self.home / "reports"
 
     @property
+    def backtests(self) -> Path:
+        """Cache of what backtests have trained."""
+        return self.home / "backtests"
+
+    @property
     def logs(self) -> Path:
         """Folder of the supervised processes' logs."""
         return self.home / "logs"

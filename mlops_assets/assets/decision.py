@@ -9,8 +9,18 @@ from mlops_assets.stores import monitoring
 
 def decide_on(model: Model, stores: Stores, period: str) -> Decision:
     """Decide after a period, and keep the decision."""
+    history = monitoring.evidence(stores.lake, model.name, period)
+    decision = decide(model.name, history, retrain_policy(model))
+    monitoring.keep(
+        stores.lake, model.name, "decisions", period, monitoring.decision_content(decision)
+    )
+    return decision
+
+
+def retrain_policy(model: Model) -> RetrainPolicy:
+    """The policy of the spec, as `decide` takes it."""
     rules = model.spec.retraining
-    policy = RetrainPolicy(
+    return RetrainPolicy(
         name=rules.policy,
         cooldown=rules.cooldown_periods,
         drift_patience=rules.drift_patience,
@@ -19,9 +29,3 @@ def decide_on(model: Model, stores: Stores, period: str) -> Decision:
         rollback_periods=rules.rollback_periods,
         window=model.spec.training.window.last,
     )
-    history = monitoring.evidence(stores.lake, model.name, period)
-    decision = decide(model.name, history, policy)
-    monitoring.keep(
-        stores.lake, model.name, "decisions", period, monitoring.decision_content(decision)
-    )
-    return decision

@@ -1,4 +1,4 @@
-"""A model's jobs: ingest, watch, close and restate a period, train, roll back."""
+"""A model's jobs: ingest, watch, close and restate a period, train, backtest, roll back."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -60,6 +60,12 @@ def jobs(model: Model) -> dict[str, Any]:
             "train",
             ("training_set", "challenger", *release),
             "Make a challenger, judge it, and release it if it passed its gates.",
+        ),
+        _asset_job(
+            model,
+            "backtest",
+            ("policy_backtest",),
+            "Replay the history through every policy; nothing is released.",
         ),
         _rollback(model),
     ]

@@ -17,6 +17,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("mlops_assets.cli.check:check", "Find what is wrong with specs and their data."),
     "demo": ("mlops_assets.cli.demo:demo", "Watch the loop close on real flights."),
     "replay": ("mlops_assets.cli.replay:replay", "Take a model through its history."),
+    "backtest": (
+        "mlops_assets.cli.backtest:backtest",
+        "Compare retraining policies on a model's history.",
+    ),
     "up": ("mlops_assets.cli.up:up", "Run Dagster, the MLflow UI and the HTTP endpoint."),
     "status": ("mlops_assets.cli.status:status", "Show versions, reports and decisions."),
     "releases": ("mlops_assets.cli.status:releases", "List a model's releases and rollbacks."),

@@ -5,7 +5,15 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.assets import batch, canary, data, monitoring, release, training
+from mlops_assets.assets import (
+    batch,
+    canary,
+    data,
+    monitoring,
+    policy_backtest,
+    release,
+    training,
+)
 from mlops_assets.automation.alerting import alerts
 from mlops_assets.automation.jobs import jobs, schedule
 from mlops_assets.automation.late_labels import late_labels
@@ -30,6 +38,7 @@ ASSETS = (
     monitoring.performance_report,
     monitoring.staleness_report,
     monitoring.retrain_decision,
+    policy_backtest.policy_backtest,
     batch.batch_predictions,
 )
 

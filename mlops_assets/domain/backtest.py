@@ -187,7 +187,8 @@ def _evidence(
     # A version that serves again goes on counting, as the reports in operation do.
     periods = 1 + sum(before.version == served.name for before in world.evidence)
     worse = False
-    if found.harmed and len(world.served) > 1 and periods <= policy.rollback_periods:
+    flagged = found.harmed or found.decay_periods > 0
+    if flagged and len(world.served) > 1 and periods <= policy.rollback_periods:
         before = world.served[max(world.served.index(served) - 1, 0)]
         worse = learner.worse(served.training, before.training, newest)
     worth = None
@@ -206,6 +207,7 @@ def _evidence(
         accuracy=found.accuracy,
         previous_is_better=worse,
         periods_since_release=periods,
+        decay_periods=found.decay_periods,
         plan=worth,
     )
 

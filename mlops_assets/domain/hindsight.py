@@ -6,6 +6,7 @@ all sets of dates, are found by dynamic programming (Bellman 1957) over training
 policy that chooses shorter windows can do better than them.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from mlops_assets.domain.learner import Learner, Training, first_training
@@ -33,11 +34,19 @@ def tie_price(learner: Learner, delay: int = 0) -> float:
     return max((never - always) / max(dates, 1), 0.0)
 
 
-def frame(learner: Learner, *, price: float, delay: int = 0) -> Frame:
-    """The costs that a policy is measured by, over training on all periods."""
+def frame(
+    learner: Learner, *, price: float, delay: int = 0, also: Collection[Training] = ()
+) -> Frame:
+    """The costs that a policy is measured by; `also` are trainings on fewer than all periods."""
     never, always, dates = _extremes(learner, delay)
-    best, chosen = _hindsight(learner, price, delay)
+    best, chosen = _hindsight(learner, price, delay, also)
     return Frame(price, never, always + price * dates, best, chosen)
+
+
+def trainings(learner: Learner, delay: int) -> tuple[Training, ...]:
+    """All versions that the frame is made of, oldest first."""
+    newest = _trainable(learner, len(learner.periods) - 1, delay)
+    return tuple(Training(end) for end in range(first_training(learner).end, newest + 1))
 
 
 def _extremes(learner: Learner, delay: int) -> tuple[float, float, int]:
@@ -59,20 +68,28 @@ def _trainable(learner: Learner, period: int, delay: int) -> int:
     return max(oldest, period - delay - learner.holdout)
 
 
-def _hindsight(learner: Learner, price: float, delay: int) -> tuple[float, tuple[int, ...]]:
+_Path = tuple[float, tuple[int, ...]]
+
+
+def _hindsight(
+    learner: Learner, price: float, delay: int, also: Collection[Training]
+) -> tuple[float, tuple[int, ...]]:
     """The least cost, and before which periods it retrains (Bellman 1957)."""
-    first, total, oldest = learner.first, len(learner.periods), first_training(learner).end
-    # Least cost from a period on, and its dates, by the periods that the live version knows.
-    after: dict[int, tuple[float, tuple[int, ...]]] = dict.fromkeys(range(total + 1), (0.0, ()))
+    first, total, oldest = learner.first, len(learner.periods), first_training(learner)
+    everything = {*trainings(learner, delay), oldest, *also}
+    # Least cost from a period on, and its dates, by the version that serves in it.
+    after: dict[Training, _Path] = dict.fromkeys(everything, (0.0, ()))
     for period in range(total - 1, first - 1, -1):
-        here: dict[int, tuple[float, tuple[int, ...]]] = {}
-        for end in range(oldest, _trainable(learner, period, delay) + 1):
-            cost = learner.rows[period] * learner.loss(Training(end), period)
-            stay = after[end]
-            if period < total - 1:
-                fresh = after[_trainable(learner, period + 1, delay)]
-                if price + fresh[0] < stay[0]:
-                    stay = (price + fresh[0], (period + 1, *fresh[1]))
-            here[end] = (cost + stay[0], stay[1])
+        switch: _Path = (float("inf"), ())
+        if period < total - 1:
+            end = _trainable(learner, period + 1, delay)
+            cost, dates = min(after[one] for one in everything if one.end == end)
+            switch = (price + cost, (period + 1, *dates))
+        here = {}
+        for one in everything:
+            if one.end > _trainable(learner, period, delay):
+                continue
+            stay = min(after[one], switch, key=lambda path: path[0])
+            here[one] = (learner.rows[period] * learner.loss(one, period) + stay[0], stay[1])
         after = here
     return after[oldest]

@@ -18,7 +18,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Reported:
-    """What the reports on a version say of a period whose labels have come."""
+    """What the reports on a version say of a period whose labels have come.
+
+    `decay_periods` counts the periods of a slow rise of the loss that is proven (0: there is none).
+    """
 
     rows: int
     loss: float
@@ -28,6 +31,7 @@ class Reported:
     accuracy: float | None
     drift_judged: bool
     drift_flagged: tuple[str, ...]
+    decay_periods: int = 0
 
 
 class Learner(Protocol):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from mlops_assets.domain.backtest import Learner, Reported, Training, evenly
+from mlops_assets.domain.backtest import Reported, Training, evenly
 from mlops_assets.domain.scouts import Moments, moments
 
 Loss = Callable[[int, int], float]
@@ -28,8 +28,8 @@ def drifting_moments(
 
 
 @dataclass
-class MadeUp(Learner):
-    """A learner whose versions lose `losses(end, period)`, and are harmed as `harms` says."""
+class MadeUp:
+    """A Learner whose versions lose `losses(end, period)`, and are harmed as `harms` says."""
 
     losses: Loss
     total: int

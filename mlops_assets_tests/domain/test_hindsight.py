@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_assets.domain.backtest import frame, tie_price
+from mlops_assets.domain.backtest import Training, frame, tie_price
 from mlops_assets_tests.domain.histories import MadeUp
 
 
@@ -77,3 +77,17 @@ def test_never_and_always_cost_the_same_at_the_tie_price():
 
 def test_the_tie_price_is_zero_where_always_retraining_loses_more():
     assert tie_price(MadeUp(lambda end, period: 1 + 0.05 * end, 15)) == 0
+
+
+def test_shorter_windows_that_were_tried_count_among_the_best():
+    # Whoever was trained on a window loses nothing.
+    class Forgetting(MadeUp):
+        def loss(self, training: Training, period: int) -> float:
+            return 0.0 if training.window else super().loss(training, period)
+
+    learner = Forgetting(lambda end, period: 1 + 0.1 * (period - end), 12)
+    tried = [Training(5, 4), Training(8, 4)]
+    found = frame(learner, price=30.0, also=tried)
+    assert found.best_retrains == (5,)
+    assert found.best == pytest.approx(200 * (1.0 + 1.1) + 30)
+    assert found.best < frame(learner, price=30.0).best
