@@ -1,7 +1,9 @@
 import json
+from dataclasses import replace
 
 import pytest
 
+from mlops_assets.domain.backtest import Training
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evidence import RetrainPolicy
 from mlops_assets.domain.governor import Limits
@@ -67,6 +69,18 @@ def test_only_the_policy_that_looks_at_prices_changes_with_them(found: PolicyCom
 def test_no_policy_beats_the_best_dates_at_any_price(found: PolicyComparison):
     for at in found.prices:
         assert all(run.cost >= at.frame.best - 1e-6 for run in at.replays.values())
+
+
+def test_a_policy_on_a_window_does_not_beat_them_either():
+    class Forgetting(MadeUp):
+        def loss(self, training: Training, period: int) -> float:
+            return super().loss(training, period) / (10 if training.window else 1)
+
+    learner = Forgetting(lambda end, period: 1 + 0.2 * (period - end), 16)
+    short = {"schedule": replace(named_policy("schedule:3", BASE), window=4)}
+    one = compare_policies(learner, [], short, LIMITS, price=1.0, delay=0, model="m")
+    assert one.outcomes["schedule"].replay.cost < min(one.frame.never, one.frame.always)
+    assert one.outcomes["schedule"].replay.cost >= one.frame.best - 1e-9
 
 
 def test_it_can_be_written_as_json(found: PolicyComparison):
