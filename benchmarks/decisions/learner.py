@@ -30,6 +30,7 @@ SETTINGS: dict[str, Any] = {
     "early_stopping": False,
 }
 MOST_LEVELS = 200
+START = datetime(2000, 1, 1, tzinfo=UTC)
 # Of a training's rows, so many are kept from it as the release's holdout; they come from its
 # newest periods, as those of a release do.
 HOLDOUT_SHARE, HOLDOUT_PERIODS = 0.2, 8
@@ -59,19 +60,19 @@ class TableLearner:
         self.table, self.seed = table, seed
         self.first = first or max(4, table.periods // 5)
         self.periods: Sequence[str] = [f"{period:04d}" for period in range(table.periods)]
-        self.times = evenly(datetime(2000, 1, 1, tzinfo=UTC), timedelta(days=31), table.periods)
+        self.times: Sequence[datetime] = evenly(START, timedelta(days=31), table.periods)
         self.rows: Sequence[int] = np.diff(table.starts).tolist()
         kept = np.random.default_rng(seed + 1).random(len(table.y)) < HOLDOUT_SHARE
         self._for_training = ~kept
         self._fitted: dict[Training, Fitted] = {}
         self._reports: dict[tuple[Training, int], Reported] = {}
-        self.moments_cpu = self.report_cpu = 0.0
-        self.reported = 0
-
-    @cached_property
-    def moments(self) -> Sequence[Moments]:
-        """What scouts need of each period; the encoding is that of the first training."""
+        self.report_cpu, self.reported = 0.0, 0
         begun = time.process_time()
+        self.moments: Sequence[Moments] = self._moments()
+        self.moments_cpu = time.process_time() - begun
+
+    def _moments(self) -> Sequence[Moments]:
+        """What scouts need of each period; the encoding is that of the first training."""
         known = self.table.rows(0, self.first)
         kinds = {c.name: _kind(c.type) for c in self.table.contract}
         encoding = fit_encoding({n: v[known] for n, v in self.table.columns.items()}, kinds)
@@ -80,7 +81,6 @@ class TableLearner:
             rows = self.table.rows(period, period + 1)
             encoded = encoding.encode({n: v[rows] for n, v in self.table.columns.items()})
             found.append(moments(encoded, self.table.y[rows, None].astype(np.float64)))
-        self.moments_cpu = time.process_time() - begun
         return found
 
     @cached_property

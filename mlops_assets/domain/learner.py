@@ -42,17 +42,11 @@ class Learner(Protocol):
     """
 
     periods: Sequence[str]
+    times: Sequence[datetime]
     rows: Sequence[int]
+    moments: Sequence[Moments]
     first: int
     holdout: int
-
-    @property
-    def times(self) -> Sequence[datetime]:
-        """When each period was served, by the loop's clock."""
-
-    @property
-    def moments(self) -> Sequence[Moments]:
-        """What scouts need of each period."""
 
     def training_rows(self, training: Training) -> int:
         """Rows that a version is trained on."""

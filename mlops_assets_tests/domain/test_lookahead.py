@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_assets.domain.lookahead import LEAST_HORIZON, MOST_HORIZON, Outlook, Plan, plan
+from mlops_assets.domain.lookahead import (
+    GROWTH_MARGIN,
+    LEAST_HORIZON,
+    MOST_HORIZON,
+    Outlook,
+    Plan,
+    plan,
+)
 
 ROWS, DRIFT = 1000.0, 0.01
 DRIFTING = Outlook(
@@ -136,3 +143,13 @@ def test_a_plan_keeps_what_it_was_made_of():
     assert isinstance(found, Plan)
     assert (found.outlook, found.price) == (DRIFTING, 3.0)
     assert np.isclose(found.saving, found.cost_later - found.cost_now)
+
+
+def test_where_models_do_not_surely_age_more_rows_must_pay_several_times_the_price():
+    few = replace(DRIFTING, drift=0.0, growth=1000.0, live_rows=5_000, fresh_rows=8_000)
+    price = 100.0
+    assert plan(few, price=price, periods=20).pays
+    unsure = plan(replace(few, ages=False), price=price, periods=20)
+    assert not unsure.pays
+    assert unsure.demanded == pytest.approx(GROWTH_MARGIN * price)
+    assert plan(replace(few, ages=False), price=price, periods=20, harmed=True).pays

@@ -211,3 +211,17 @@ def test_each_advice_has_a_reason_and_only_retrains_have_a_window(
     assert advice.window == (5 if advice.action == "retrain" else None)
     if name in ("benefit", "performance") and not judged:
         assert advice.action in ("nothing", "alert")
+
+
+def test_without_a_plan_harm_alone_retrains_and_lasting_drift_is_only_told():
+    harmed = {"plan": None, "harmed": True, "loss": 0.9, "periods_since_release": 5}
+    assert advise("benefit", harmed).action == "retrain"
+    drifted = {"plan": None, "drift_flagged": ("temp",), "drift_alert": True}
+    advice = advise("benefit", *[drifted] * 8)
+    assert advice.action == "alert"
+    assert "too little history to weigh a retrain" in advice.reason
+
+
+def test_the_reason_tells_when_a_retrain_has_to_pay_more_than_its_price():
+    advice = advise("benefit", {"plan": replace(WAITS, demanded=250.0)})
+    assert "has to pay for 250" in advice.reason
