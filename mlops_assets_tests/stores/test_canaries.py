@@ -80,6 +80,8 @@ def lake(tmp_path: Path) -> Lake:
     )
     truth = table.select(["entity", "event_time"]).slice(0, 9)
     truth = truth.append_column("label", pa.array([10.0] * 9))
+    known = pa.array([DAY] * 9, pa.timestamp("us", "UTC"))
+    truth = truth.append_column("label_known_at", known)
     for period in ("2026-01-08", "2026-01-09", "2026-01-10"):
         found.write_period("parcels", "predictions", period, table)
         found.write_period("parcels", "ground_truth", period, truth)
