@@ -37,9 +37,11 @@ KINDS = {
     "predictions": {"Delta Lake"},
     "ground_truth": {"Delta Lake"},
     "drift_report": {"evidently"},
+    "performance_estimate": {"Python"},
     "performance_report": {"Scikit Learn"},
     "staleness_report": {"Python"},
     "retrain_decision": {"Python"},
+    "policy_backtest": {"Scikit Learn"},
     "batch_predictions": {"Delta Lake", "onnx"},
 }
 
@@ -239,10 +241,11 @@ def test_the_automation_page_lists_sensors_and_schedules_of_both_models(ui: Ui, 
         page.get_by_text(cadence).wait_for()
     found = lines(page)
     for model, cadence in cadences.items():
-        sensors = ("new_periods", "late_labels", "retrain")
+        sensors = ("new_periods", "late_labels", "retrain", "alerts")
         assert {f"{model}__{sensor}" for sensor in sensors} <= set(found)
         assert cadence in found[found.index(f"{model}__cadence") + 1]
-    # Six sensors and the two that close MLflow runs are on; schedules wait for a person.
-    expect(page.get_by_role("checkbox", checked=True)).to_have_count(8)
+    # Eight sensors, that on failed runs and the two that close MLflow runs are on; schedules wait
+    # for a person.
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(11)
     # A switch and a box to select by for each, and one for all.
-    assert page.get_by_role("checkbox").count() == 2 * 10 + 1
+    assert page.get_by_role("checkbox").count() == 2 * 13 + 1
