@@ -196,12 +196,3 @@ def quiet(path: Path, seed: int, price: float) -> list[Quiet]:
         told = run(learner, name, price, 0)
         found.append(Quiet(name, path.stem, seed, periods, told.retrains, told.alerts))
     return found
-
-
-def best_interval(found: list[Value]) -> str:
-    """The fixed interval with the highest mean value over all cells."""
-    means = {
-        f"every_{every}": [v.value for v in found if v.policy == f"every_{every}"]
-        for every in INTERVALS
-    }
-    return max(means, key=lambda name: sum(means[name]) / max(len(means[name]), 1))
