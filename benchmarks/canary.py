@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -240,7 +241,7 @@ def summary(case: Case, method: str, outcomes: Sequence[Outcome]) -> dict[str, A
 def run(runs: int, processes: int) -> list[dict[str, Any]]:
     """All cells; those where a promotion would be false get all runs, the others a fifth."""
     results = []
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         pending = []
         for case in cases():
             n = runs if RATIOS[case.challenger] in (1.0, 1.0 + MARGIN) else max(runs // 5, 1)

@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     seeds = range(asked.seeds or (2 if asked.quick else 5))
     begun = time.monotonic()
-    with ProcessPoolExecutor(asked.processes) as pool:
+    # Spawned: a fork of a process that has threads (OpenMP, Arrow) may die in its child.
+    with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
         # The largest first, so that no core waits for the other at the end.
         large_first = sorted(paths, key=lambda path: -path.stat().st_size)
         delays = tuple(asked.delay)

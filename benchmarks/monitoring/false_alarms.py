@@ -6,6 +6,7 @@ missing, constant, two to thousands of levels, levels that never come twice.
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def trial(
 
 def measure(trials: int, rate: float, processes: int = 2) -> list[dict[str, Any]]:
     """One record per pair of sizes and floor: how many reports flagged anything, and what."""
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(_standard_trial, range(trials), [rate] * trials))
     return [
         {
