@@ -1,0 +1,1 @@
+"""Where the histories of the decision benchmark come from, and how each is made."""
