@@ -15,12 +15,8 @@ from mlops_assets.assets.judgement import (
     latency_of,
     seal_bundle,
 )
-from mlops_assets.domain.contract import Contract
-from mlops_assets.domain.evaluation import (
-    metrics,
-    pinball_losses,
-    row_losses,
-)
+from mlops_assets.domain.class_quality import ClassQuality, class_quality
+from mlops_assets.domain.evaluation import metrics, pinball_losses, row_losses
 from mlops_assets.domain.gates import GateResult
 from mlops_assets.domain.performance import LossReference
 from mlops_assets.domain.splits import TrainingSet
@@ -50,6 +46,7 @@ class Challenger:
     winner: Trial
     rows: Mapping[str, int]
     metrics: dict[str, float]
+    classes: tuple[ClassQuality, ...]
     gates: tuple[GateResult, ...]
     runtime: str
     warning: str
@@ -77,7 +74,7 @@ def make_challenger(
     classes = refit_rows.classes
     holdout = training_rows.read(model, stores.lake, manifest, split.holdout, classes)
     contract = spec.contract(model.name, classes)
-    searched = _search(model, manifest, stores, contract, say)
+    searched = _search(model, manifest, stores, say)
     derived = spec.derived_steps()
     say(f"refitting {searched.winner.name} on {len(refit_rows)} rows")
     pipeline = fit(
@@ -85,12 +82,14 @@ def make_challenger(
     )
     outputs = outputs_of(pipeline, holdout.frame, spec.task)
     found = _metrics(model, holdout, outputs)
+    by_class = class_quality(holdout.y, outputs, classes) if classes else ()
     losses = row_losses(spec.task, holdout.y, outputs)
     champion, theirs = champion_losses(model, stores, holdout)
     with tracking.scratch_folder() as scratch:
         bundle = Path(scratch)
         evidence = {
             "metrics": found,
+            "classes": [asdict(one) for one in by_class],
             "loss": asdict(LossReference.of(losses)),
             "label_coverage": training_rows.coverage(model, stores.lake, manifest, split.holdout),
             "split": {name: list(keys) for name, keys in asdict(split).items()},
@@ -141,6 +140,7 @@ def make_challenger(
         winner=searched.winner,
         rows={"refit": len(refit_rows), "holdout": len(holdout)},
         metrics=found,
+        classes=by_class,
         gates=verdicts,
         runtime=runtime,
         warning=warning,
@@ -160,25 +160,25 @@ def _search(
     model: Model,
     manifest: TrainingSet,
     stores: Stores,
-    contract: Contract,
     say: Callable[[str], None],
 ) -> Searched:
     spec = model.spec
-    train = training_rows.read(model, stores.lake, manifest, manifest.split.train, contract.classes)
+    train = training_rows.read(model, stores.lake, manifest, manifest.split.train)
+    # A class may be too rare, or too new, to be among the rows of the search.
+    train = train.drawn(draw_evenly(len(train), spec.training.search_rows, spec.training.seed))
+    contract = spec.contract(model.name, train.classes)
     validation = training_rows.read(
-        model, stores.lake, manifest, manifest.split.validation, contract.classes
+        model, stores.lake, manifest, manifest.split.validation, train.classes
     )
-    picked = draw_evenly(len(train), spec.training.search_rows, spec.training.seed)
-    frame, y = train.frame.iloc[picked], train.y[picked]
     derived = spec.derived_steps()
     candidates = [candidate.estimator for candidate in spec.training.candidates]
     replaced = {name for rule in spec.derived if rule.replaces for name in rule.columns}
-    refuse_untrainable(frame, y, contract, candidates, replaced)
+    refuse_untrainable(train.frame, train.y, contract, candidates, replaced)
     todo = trials([candidate.model_dump() for candidate in spec.training.candidates])
     tried = []
     for place, trial in enumerate(todo, 1):
         started = time.perf_counter()
-        fitted = fit(trial, contract, derived, frame, y, spec.training.seed)
+        fitted = fit(trial, contract, derived, train.frame, train.y, spec.training.seed)
         outputs = outputs_of(fitted, validation.frame, spec.task)
         scores = _metrics(model, validation, outputs)
         seconds = time.perf_counter() - started

@@ -39,13 +39,13 @@ def champion_losses(model: Model, stores: Stores, holdout: Rows) -> tuple[str, n
         return "", None
     folder = stores.registry.cached_bundle(model.name, champion.version, stores.bundles)
     scorer = load_scorer(folder)
-    if scorer.contract.classes != holdout.classes or set(scorer.contract.columns) != set(
-        model.spec.contract(model.name, ()).columns
-    ):
-        # Another contract cannot be compared row by row; the challenger stands alone.
+    if set(scorer.contract.columns) != set(model.spec.contract(model.name, ()).columns):
+        # Other inputs cannot be compared row by row; the challenger stands alone.
         return champion.version, None
     outputs = scorer.score(as_arrays(holdout.frame))
-    return champion.version, row_losses(model.spec.task, holdout.y, outputs)
+    # A class that the champion does not know costs it the whole loss, as it does when it serves.
+    y = holdout.known_to(scorer.contract.classes)
+    return champion.version, row_losses(model.spec.task, y, outputs)
 
 
 def seal_bundle(

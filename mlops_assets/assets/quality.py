@@ -12,14 +12,16 @@ import pandas as pd
 from mlops_assets.assets.estimates import EVIDENCE, estimate_of
 from mlops_assets.assets.quality_metadata import metadata
 from mlops_assets.assets.reported import Reported
+from mlops_assets.assets.tables import classes_table
 from mlops_assets.domain import performance as quality
+from mlops_assets.domain.class_quality import class_quality
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.decay import LossSample
 from mlops_assets.domain.evaluation import Interval, row_losses
 from mlops_assets.domain.features import as_arrays, model_frame
 from mlops_assets.domain.intervals import SliceQuality, metric_intervals, slice_quality
 from mlops_assets.domain.label_maturity import LabelLag, immature
-from mlops_assets.domain.labels import KNOWN_AT
+from mlops_assets.domain.labels import KNOWN_AT, LABEL, encode
 from mlops_assets.domain.performance import PerformanceReport
 from mlops_assets.domain.restatement import Restatement, label_changes
 from mlops_assets.resources import Stores
@@ -73,6 +75,8 @@ def report_performance(model: Model, stores: Stores, period: str) -> Reported:
     expected = estimate_of(served.bundle, served.contract, served.outputs_of(served.rows))
     lag = LabelLag.of(served.hours)
     intervals, slices = _intervals(model, served)
+    classes = served.contract.classes if len(served.y) else ()
+    by_class = class_quality(served.y, served.outputs, classes) if classes else ()
     restatements = performance_reports.restated(
         reports.get(period),
         served.version,
@@ -86,12 +90,15 @@ def report_performance(model: Model, stores: Stores, period: str) -> Reported:
         "estimate": asdict(expected) if expected else None,
         "intervals": {name: asdict(interval) for name, interval in intervals.items()},
         "slices": [asdict(one) for one in slices],
+        "classes": [asdict(one) for one in by_class],
     }
     performance_reports.keep_report(
         stores.lake, model.name, period, served.version, report, more, restatements
     )
     found = performance_reports.history(stores.lake, model.name)
     shown = metadata(found, period, report, served.hours, lag, intervals, slices, expected)
+    if by_class:
+        shown["classes"] = classes_table(by_class)
     return Reported(report, {"version": served.version, **shown})
 
 
@@ -204,7 +211,8 @@ def _previous_losses(model: Model, stores: Stores, served: Served) -> tuple[str,
         return previous, None
     bundle = stores.registry.cached_bundle(model.name, previous, stores.bundles)
     scorer = load_scorer(bundle)
-    if scorer.contract.columns != contract.columns or scorer.contract.classes != contract.classes:
+    if scorer.contract.columns != contract.columns:
         return previous, None
     outputs = scorer.score(as_arrays(model_frame(served.joined, contract.columns)))
-    return previous, row_losses(model.spec.task, served.y, outputs)
+    y = encode(served.joined[LABEL], model.spec.task, scorer.contract.classes)
+    return previous, row_losses(model.spec.task, y, outputs)

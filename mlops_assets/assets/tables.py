@@ -1,6 +1,6 @@
 """Frames on their way into the lake, and the tables that Dagster shows of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops_assets.domain.bins import Bins
+from mlops_assets.domain.class_quality import ClassQuality
 from mlops_assets.domain.features import DeriveColumns, model_frame
 from mlops_assets.domain.labels import KNOWN_AT, LABEL
 from mlops_assets.spec import Model, ModelSpec
@@ -93,6 +94,25 @@ def records_table(rows: list[dict[str, Any]]) -> Any:
     return dg.MetadataValue.table(
         records=[dg.TableRecord({name: _cell(row[name]) for name in names}) for row in rows],
         schema=_schema(**dict.fromkeys(names, "string")),
+    )
+
+
+def classes_table(classes: Iterable[ClassQuality]) -> Any:
+    """A classifier's quality by class."""
+    return records_table(
+        [
+            {
+                "class": one.name,
+                "rows": one.rows,
+                "share": f"{one.share:.1%}",
+                "mean probability": f"{one.told:.1%}",
+                "precision": one.precision,
+                "recall": one.recall,
+                "f1": one.f1,
+                "log loss": "" if one.log_loss is None else one.log_loss,
+            }
+            for one in classes
+        ]
     )
 
 

@@ -89,7 +89,7 @@ def challenger(model: Model) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, stores: Stores, mlflow: dg.ResourceParam[Any]
     ) -> Iterator[Any]:
         from mlops_assets.assets.challenge import make_challenger
-        from mlops_assets.assets.tables import records_table
+        from mlops_assets.assets.tables import classes_table, records_table
         from mlops_assets.reports.plots import markdown_image
         from mlops_assets.stores import training_rows
 
@@ -107,6 +107,7 @@ def challenger(model: Model) -> dg.AssetsDefinition:
                 **({"warning": made.warning} if made.warning else {}),
                 "rows": dict(made.rows),
                 **{f"holdout_{metric}": value for metric, value in made.metrics.items()},
+                **({"classes": classes_table(made.classes)} if made.classes else {}),
                 "gates": records_table(
                     [
                         {"gate": gate.name, "passed": gate.passed, "reason": gate.reason}

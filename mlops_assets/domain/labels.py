@@ -66,6 +66,14 @@ def encode(label: pd.Series, task: Task, classes: tuple[str, ...]) -> np.ndarray
     return np.array([index.get(str(value), -1) for value in label], dtype=np.int64)
 
 
+def recode(y: np.ndarray, classes: tuple[str, ...], known: tuple[str, ...]) -> np.ndarray:
+    """Class indices (n,) among `classes` as indices among `known`, -1 for a class not in it."""
+    index = {name: place for place, name in enumerate(known)}
+    # The last place is what the index -1 finds.
+    table = np.array([*(index.get(name, -1) for name in classes), -1], dtype=np.int64)
+    return np.asarray(table[y])
+
+
 def _class_name(value: object) -> str:
     """Whole numbers lose their `.0`, truth values become 0 and 1."""
     if isinstance(value, bool | np.bool_):

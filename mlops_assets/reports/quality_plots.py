@@ -29,8 +29,10 @@ BINS = 10
 def confusion_matrix(y: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Any:
     """Counts of true against predicted class indices, coloured by the share of the true class.
 
-    From the 13th class on, the rest is drawn as one class "other".
+    From the 13th class on, the rest is drawn as one class "other". Rows of a class that the model
+    does not know (-1) have no place in it.
     """
+    y, predicted = y[y >= 0], predicted[y >= 0]
     if len(classes) > MOST_CLASSES:
         last = MOST_CLASSES - 1
         y, predicted = np.minimum(y, last), np.minimum(predicted, last)

@@ -134,8 +134,6 @@ class PastLearner:
 
     def worse(self, training: Training, than: Training, period: int) -> bool:
         """Whether a version is surely worse on a period than another one."""
-        if self.scored(training).classes != self.scored(than).classes:
-            return False
         interval = paired_interval(
             self.losses(training, period, period + 1),
             self.losses(than, period, period + 1),
@@ -149,7 +147,6 @@ class PastLearner:
         first, last = challenger.end, challenger.end + self.holdout
         place = self.past.place(first, last)
         mask, classes = self.past.known[place], self.scored(challenger).classes
-        comparable = classes == self.scored(champion).classes
         verdicts = gate_results(
             self.model.spec,
             self.past.frame.iloc[place][mask],
@@ -157,7 +154,7 @@ class PastLearner:
             self._outputs(challenger, place)[mask],
             classes,
             self.losses(challenger, first, last),
-            self.losses(champion, first, last) if comparable else None,
+            self.losses(champion, first, last),
         )
         return "; ".join(gate.reason for gate in verdicts if not gate.passed)
 

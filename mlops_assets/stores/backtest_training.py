@@ -67,11 +67,11 @@ def _fit(
     spec, place = model.spec, past.place(first, last)
     mask = past.known[place]
     labels = past.label.iloc[place][mask]
-    classes = () if spec.task == "regression" else classes_of(labels)
     frame = past.frame.iloc[place][mask].reset_index(drop=True)
-    y = targets(model, past, place, mask, classes)
     if most is not None:
-        picked = draw_evenly(len(y), most, spec.training.seed)
-        frame, y = frame.iloc[picked], y[picked]
+        picked = draw_evenly(len(labels), most, spec.training.seed)
+        frame, labels = frame.iloc[picked], labels.iloc[picked]
+    classes = () if spec.task == "regression" else classes_of(labels)
+    y = encode(labels, spec.task, classes)
     contract: Contract = spec.contract(model.name, classes)
     return fit(trial, contract, spec.derived_steps(), frame, y, spec.training.seed), classes

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops_assets.domain.errors import NotTrainableError
-from mlops_assets.domain.labels import KNOWN_AT, LABEL, classes_of, encode, known
+from mlops_assets.domain.labels import KNOWN_AT, LABEL, classes_of, encode, known, recode
 from mlops_assets.domain.splits import PeriodRows, TrainingSet, split_periods
 from mlops_assets.spec import Model
 from mlops_assets.stores.lake import PERIOD, Lake, content_hash
@@ -26,6 +26,17 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def known_to(self, classes: tuple[str, ...]) -> np.ndarray:
+        """The targets (n,) of a model that knows these classes; values of a regression as are."""
+        return recode(self.y, self.classes, classes) if self.classes else self.y
+
+    def drawn(self, picked: np.ndarray) -> "Rows":
+        """The rows at `picked` (m,), with the classes that they still have."""
+        frame, y = self.frame.iloc[picked], self.y[picked]
+        classes = tuple(name for place, name in enumerate(self.classes) if (y == place).any())
+        y = recode(y, self.classes, classes) if classes else y
+        return Rows(frame, y, classes)
 
 
 def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> TrainingSet:

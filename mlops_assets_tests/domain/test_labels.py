@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.domain.contract import Task
-from mlops_assets.domain.labels import KNOWN_AT, LABEL, classes_of, encode, known, labels
+from mlops_assets.domain.labels import KNOWN_AT, LABEL, classes_of, encode, known, labels, recode
 
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -117,3 +117,9 @@ def test_no_rows_give_no_labels():
         found = made(pd.Series([], dtype="float64"), task, above=above)  # type: ignore[arg-type]
         assert list(found.columns) == [LABEL, KNOWN_AT]
         assert not len(known(found, DAY))
+
+
+def test_classes_are_told_to_a_model_that_knows_others():
+    y = np.array([0, 1, 2, -1])
+    assert recode(y, ("a", "b", "c"), ("c", "a")).tolist() == [1, -1, 0, -1]
+    assert recode(y, ("a", "b", "c"), ("a", "b", "c")).tolist() == y.tolist()

@@ -39,6 +39,12 @@ def test_every_number_of_classes_makes_full_pictures(k: int):
         assert_has_content(png(figure))
 
 
+def test_rows_of_a_class_that_the_model_does_not_know_are_not_in_the_confusion_matrix():
+    y, predicted = np.array([-1, 0, -1, 1]), np.array([0, 0, 1, 1])
+    figure = confusion_matrix(y, predicted, ["no", "yes"])
+    assert texts(figure) == texts(confusion_matrix(y[y >= 0], predicted[y >= 0], ["no", "yes"]))
+
+
 def test_the_confusion_matrix_counts_true_classes_in_rows():
     y, predicted = np.array([0, 0, 0, 1]), np.array([0, 1, 1, 1])
     assert texts(confusion_matrix(y, predicted, ["no", "yes"])) == [
