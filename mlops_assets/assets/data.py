@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.assets.options import key, materialized, options
+from mlops_assets.assets.options import key, materialized, options, tell
 from mlops_assets.domain.errors import DataError, SourceAwayError, SourceError
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
@@ -43,46 +43,31 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
         ],
     )
     def _raw_data(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
-        from mlops_assets.stores import sources
+        from mlops_assets.stores.period_rows import from_source
 
         spec, lake = model.spec, stores.lake
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         notes: dict[str, list[str]] = {"volume": [], "freshness": [], "schema_change": []}
-        for period in context.partition_keys:
-            bounds = model.calendar.bounds(period)
-            try:
-                rows = sources.read(
-                    spec.source,
-                    model.folder,
-                    columns=spec.source_columns,
-                    event_time=spec.event_time,
-                    start=bounds.start,
-                    end=bounds.end,
-                )
-                changes = _changes(lake.schema(model.name, "raw_data"), rows)
-                written = lake.write_period(model.name, "raw_data", period, rows)
-            except SourceAwayError:
-                raise
-            except (DataError, SourceError) as error:
-                # What is wrong stays wrong however often it is read again.
-                raise dg.Failure(str(error), allow_retries=False) from error
-            newest = max(rows[spec.event_time].to_pylist(), default=None)
-            versions[period] = written.content_hash
-            metadata[period] = {
-                "dagster/row_count": written.rows,
-                "content_hash": written.content_hash,
-                "changed": written.changed,
-                "newest_row": str(newest),
-            }
-            if written.rows < spec.validation.min_rows:
-                notes["volume"].append(
-                    f"{period}: {written.rows} rows, at least {spec.validation.min_rows} expected"
-                )
-            length = bounds.end - bounds.start
-            if newest is None or bounds.end - newest > STALE_SHARE * length:
-                notes["freshness"].append(f"{period}: newest row {newest}, ends {bounds.end}")
-            notes["schema_change"] += [c for c in changes if c not in notes["schema_change"]]
+        try:
+            for group in from_source(model, context.partition_keys):
+                types = lake.schema(model.name, "raw_data")
+                written = lake.write_periods(model.name, "raw_data", group)
+                for period, rows in group.items():
+                    versions[period] = written[period].content_hash
+                    metadata[period] = {
+                        "dagster/row_count": rows.num_rows,
+                        "content_hash": versions[period],
+                        "changed": written[period].changed,
+                        "newest_row": str(_newest(rows, spec.event_time)),
+                    }
+                    _note(notes, model, period, rows, types)
+                tell(context, group, sum(rows.num_rows for rows in group.values()))
+        except SourceAwayError:
+            raise
+        except (DataError, SourceError) as error:
+            # What is wrong stays wrong however often it is read again.
+            raise dg.Failure(str(error), allow_retries=False) from error
         yield from materialized(context, versions, metadata)
         for check, found in notes.items():
             yield dg.AssetCheckResult(
@@ -95,6 +80,28 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
             )
 
     return _raw_data
+
+
+def _newest(rows: Any, event_time: str) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.max(rows[event_time]).as_py()
+
+
+def _note(
+    notes: Mapping[str, list[str]], model: Model, period: str, rows: Any, types: Mapping[str, str]
+) -> None:
+    """Write down what is unusual about a period, by check."""
+    spec, bounds = model.spec, model.calendar.bounds(period)
+    if rows.num_rows < spec.validation.min_rows:
+        notes["volume"].append(
+            f"{period}: {rows.num_rows} rows, at least {spec.validation.min_rows} expected"
+        )
+    newest = _newest(rows, spec.event_time)
+    if newest is None or bounds.end - newest > STALE_SHARE * (bounds.end - bounds.start):
+        notes["freshness"].append(f"{period}: newest row {newest}, ends {bounds.end}")
+    known = notes["schema_change"]
+    known += [change for change in _changes(types, rows) if change not in known]
 
 
 def _changes(known: Mapping[str, str], rows: Any) -> list[str]:
@@ -132,36 +139,43 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
         ],
     )
     def _validated_data(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
-        from mlops_assets.assets.tables import as_table, reasons_table
+        import pyarrow as pa
+
+        from mlops_assets.assets.tables import as_table, by_period, reasons_table
         from mlops_assets.domain.validation import validate
+        from mlops_assets.stores.period_rows import from_lake
         from mlops_assets.stores.tables import to_frame
 
         limit = model.spec.validation.max_rejected_share
+        contract = model.spec.rows_contract()
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         refused: list[str] = []
         failures: dict[str, int] = {}
         rejected = total = 0
-        for period in context.partition_keys:
-            rows = to_frame(stores.lake.read(model.name, "raw_data", periods=[period]))
-            result = validate(rows, model.spec.rows_contract())
-            rejected += len(result.rejected)
-            total += len(rows)
+        periods = context.partition_keys
+        for group in from_lake(stores.lake, model.name, "raw_data", periods):
+            rows = to_frame(pa.concat_tables(group.values()))
+            # A key holds the event time, so no two rows of two periods have the same.
+            result = validate(rows, contract)
+            valid, bad = by_period(result.valid, group), by_period(result.rejected, group)
             for reason, count in result.failures.items():
                 failures[reason] = failures.get(reason, 0) + count
-            stores.lake.write_period(model.name, "rejected", period, as_table(result.rejected))
-            if result.rejected_share > limit:
-                refused.append(f"{period}: {result.rejected_share:.2%}")
-                continue
-            written = stores.lake.write_period(
-                model.name, "validated_data", period, as_table(result.valid)
-            )
-            versions[period] = written.content_hash
-            metadata[period] = {
-                "dagster/row_count": written.rows,
-                "rejected_rows": len(result.rejected),
-                "content_hash": written.content_hash,
-            }
+            shares = {p: len(bad[p]) / max(group[p].num_rows, 1) for p in group}
+            refused += [f"{p}: {share:.2%}" for p, share in shares.items() if share > limit]
+            good = {p: as_table(valid[p]) for p, share in shares.items() if share <= limit}
+            stores.lake.write_periods(model.name, "rejected", {p: as_table(bad[p]) for p in group})
+            written = stores.lake.write_periods(model.name, "validated_data", good)
+            for period in good:
+                versions[period] = written[period].content_hash
+                metadata[period] = {
+                    "dagster/row_count": written[period].rows,
+                    "rejected_rows": len(bad[period]),
+                    "content_hash": versions[period],
+                }
+            rejected += len(result.rejected)
+            total += len(rows)
+            tell(context, group, len(rows))
         worst = ", ".join(sorted(failures, key=failures.__getitem__, reverse=True)[:3])
         yield dg.AssetCheckResult(
             passed=not refused,
@@ -191,21 +205,26 @@ def features(model: Model) -> dg.AssetsDefinition:
     )
     def _features(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.assets.tables import as_table, columns_table, feature_rows
+        from mlops_assets.stores.period_rows import from_lake
         from mlops_assets.stores.tables import to_frame
 
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
-        for period in context.partition_keys:
-            rows = to_frame(stores.lake.read(model.name, "validated_data", periods=[period]))
-            frame = feature_rows(model, rows)
-            written = stores.lake.write_period(model.name, "features", period, as_table(frame))
-            versions[period] = written.content_hash
-            metadata[period] = {
-                "dagster/row_count": written.rows,
-                "labelled_rows": int(frame["label"].notna().sum()),
-                "content_hash": written.content_hash,
-                "data_sheet": columns_table(frame, model.spec),
-            }
+        periods = context.partition_keys
+        for group in from_lake(stores.lake, model.name, "validated_data", periods):
+            frames = {p: feature_rows(model, to_frame(rows)) for p, rows in group.items()}
+            written = stores.lake.write_periods(
+                model.name, "features", {p: as_table(frame) for p, frame in frames.items()}
+            )
+            for period, frame in frames.items():
+                versions[period] = written[period].content_hash
+                metadata[period] = {
+                    "dagster/row_count": written[period].rows,
+                    "labelled_rows": int(frame["label"].notna().sum()),
+                    "content_hash": versions[period],
+                    "data_sheet": columns_table(frame, model.spec),
+                }
+            tell(context, group, sum(len(frame) for frame in frames.values()))
         yield from materialized(context, versions, metadata)
 
     return _features

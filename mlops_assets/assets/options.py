@@ -1,6 +1,6 @@
 """What all assets of a model have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dagster as dg
@@ -43,6 +43,15 @@ def options(
 def key(model: Model, name: str) -> dg.AssetKey:
     """The key of one of the model's assets."""
     return dg.AssetKey([model.name, name])
+
+
+def tell(context: dg.AssetExecutionContext, group: Collection[str], rows: int) -> None:
+    """Log how far a run over several periods has come, after a group of them with `rows` rows."""
+    periods = context.partition_keys
+    if len(periods) > 1:
+        last = list(group)[-1]
+        done = periods.index(last) + 1
+        context.log.info(f"{done} of {len(periods)} periods, up to {last} (+{rows:,} rows)")
 
 
 def materialized(

@@ -1,6 +1,6 @@
 """Frames on their way into the lake, and the tables that Dagster shows of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -12,12 +12,19 @@ from mlops_assets.domain.class_quality import ClassQuality
 from mlops_assets.domain.features import DeriveColumns, model_frame
 from mlops_assets.domain.labels import KNOWN_AT, LABEL
 from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.stores.delta_tables import PERIOD
 from mlops_assets.stores.identified import identified
 
 
 def as_table(frame: pd.DataFrame) -> pa.Table:
     """An Arrow table without the frame's index."""
     return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+
+
+def by_period(frame: pd.DataFrame, periods: Collection[str]) -> dict[str, pd.DataFrame]:
+    """The frame's rows of each period; a period may have none."""
+    parts = dict(list(frame.groupby(PERIOD, sort=False)))
+    return {period: parts.get(period, frame.iloc[:0]) for period in periods}
 
 
 def feature_rows(model: Model, rows: pd.DataFrame) -> pd.DataFrame:

@@ -5,23 +5,21 @@ written once per content, and an append identified by its source happens once.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+from deltalake.exceptions import CommitFailedError
 
-from mlops_assets.stores.tables import content_hash, fitted, holds_same, storable
+from mlops_assets.stores.delta_tables import PERIOD, arrow_schema, local_files, opened, read_rows
+from mlops_assets.stores.tables import content_hash, extended, fitted, holds_same, storable
 
 __all__ = ["PERIOD", "Held", "Lake", "Written", "content_hash"]
 
-PERIOD = "period"
 # Commits of others that one write may meet in a row before it gives up.
 ATTEMPTS = 10
 BATCH_ROWS = 65_536
@@ -69,27 +67,42 @@ class Lake:
 
         Columns get the types that the table has. Raises DataError for values that do not fit.
         """
-        rows = storable(rows.drop_columns([PERIOD]) if PERIOD in rows.column_names else rows)
-        labelled = rows.append_column(PERIOD, pa.array([period] * rows.num_rows, pa.string()))
+        return self.write_periods(model, table, {period: rows})[period]
 
-        def write(delta: DeltaTable) -> Written:
-            new = fitted(labelled, _schema(delta), table)
-            content = new.drop_columns([PERIOD])
-            current = _rows(delta, periods=[period])
-            changed = not holds_same(content, current, PERIOD)
-            written = Written(content_hash(content), rows.num_rows, changed)
-            if not changed:
-                return written
-            write_deltalake(
-                delta,
-                new,
-                mode="overwrite",
-                predicate=f"{PERIOD} = '{period}'",
-                schema_mode="merge",
-            )
+    def write_periods(
+        self, model: str, table: str, rows: Mapping[str, pa.Table]
+    ) -> dict[str, Written]:
+        """Make each table the content of its period, all of them in one commit.
+
+        See `write_period`. After an error no period has changed.
+        """
+        labelled = {period: _labelled(part, period) for period, part in rows.items()}
+        # What types a new column has is told best by the period with the most rows.
+        schemas = [part.schema for part in sorted(labelled.values(), key=lambda part: -len(part))]
+
+        def write(delta: DeltaTable) -> dict[str, Written]:
+            types = extended(arrow_schema(delta), schemas)
+            new = {period: fitted(part, types, table) for period, part in labelled.items()}
+            current = read_rows(delta, periods=list(new))
+            written = {}
+            for period, part in new.items():
+                content = part.drop_columns([PERIOD])
+                held = current.filter(pc.field(PERIOD) == period)
+                changed = not holds_same(content, held, PERIOD)
+                written[period] = Written(content_hash(content), part.num_rows, changed)
+            parts = [new[period] for period in new if written[period].changed]
+            if parts:
+                changes = ", ".join(f"'{p}'" for p in new if written[p].changed)
+                write_deltalake(
+                    delta,
+                    pa.concat_tables(parts, promote_options="default"),
+                    mode="overwrite",
+                    predicate=f"{PERIOD} IN ({changes})",
+                    schema_mode="merge",
+                )
             return written
 
-        return self._commit(model, table, labelled.schema, write)
+        return self._commit(model, table, schemas[0], write) if schemas else {}
 
     def append_once(
         self, model: str, table: str, rows: pa.Table, *, source: str, position: int
@@ -102,7 +115,7 @@ class Lake:
                 return False
             write_deltalake(
                 delta,
-                fitted(rows, _schema(delta), table),
+                fitted(rows, arrow_schema(delta), table),
                 mode="append",
                 schema_mode="merge",
                 commit_properties=CommitProperties(
@@ -130,7 +143,7 @@ class Lake:
     ) -> pa.Table:
         """Rows of these periods (all of them by default), as of `version` (the newest)."""
         delta = DeltaTable(self.path(model, table), version=version)
-        return _rows(delta, periods=periods, columns=columns)
+        return read_rows(delta, periods=periods, columns=columns)
 
     def batches(
         self,
@@ -149,7 +162,7 @@ class Lake:
         """
         delta = DeltaTable(self.path(model, table))
         options = ds.ParquetReadOptions(dictionary_columns=set(dictionaries))
-        rows = delta.to_pyarrow_dataset(filesystem=_local(delta), parquet_read_options=options)
+        rows = delta.to_pyarrow_dataset(filesystem=local_files(delta), parquet_read_options=options)
         chosen = ds.field(PERIOD).isin(pa.array(list(periods), pa.string()))
         # File by file: over all of them at once Arrow reads up to a gigabyte ahead.
         for file in rows.get_fragments(filter=chosen):
@@ -165,7 +178,7 @@ class Lake:
         """Names and Arrow types of the table's columns; empty if nothing was ever written."""
         if not self.exists(model, table):
             return {}
-        fields = _schema(DeltaTable(self.path(model, table)))
+        fields = arrow_schema(DeltaTable(self.path(model, table)))
         return {field.name: str(field.type) for field in fields}
 
     def periods(self, model: str, table: str) -> tuple[str, ...]:
@@ -205,50 +218,14 @@ class Lake:
         path = self.path(model, table)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return write(_opened(path, schema))
+                return write(opened(path, schema))
             except CommitFailedError:
                 if attempt == ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
 
 
-def _opened(path: str, schema: pa.Schema) -> DeltaTable:
-    """The table, made if it is not there yet."""
-    try:
-        return DeltaTable(path)
-    except TableNotFoundError:
-        if "://" not in path:
-            Path(path).mkdir(parents=True, exist_ok=True)
-        partition_by = [PERIOD] if PERIOD in schema.names else None
-        DeltaTable.create(path, schema=schema, mode="ignore", partition_by=partition_by)
-        return DeltaTable(path)
-
-
-def _schema(delta: DeltaTable) -> pa.Schema:
-    return pa.schema(delta.schema().to_arrow())
-
-
-def _rows(
-    delta: DeltaTable,
-    *,
-    periods: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
-) -> pa.Table:
-    filters = None
-    if periods is not None and PERIOD in delta.metadata().partition_columns:
-        filters = ds.field(PERIOD).isin(pa.array(list(periods), pa.string()))
-    return delta.to_pyarrow_table(
-        filters=filters, columns=list(columns) if columns else None, filesystem=_local(delta)
-    )
-
-
-def _local(delta: DeltaTable) -> SubTreeFileSystem | None:
-    """Arrow's own access to a table in local files; None for object storage.
-
-    Delta's own reader calls Python from Arrow's threads, and a process that ends meanwhile
-    aborts; Arrow's reader of local files does not.
-    """
-    root = urlsplit(delta.table_uri)
-    if root.scheme not in ("", "file"):
-        return None
-    return SubTreeFileSystem(unquote(root.path), LocalFileSystem())
+def _labelled(rows: pa.Table, period: str) -> pa.Table:
+    """Storable rows with the key of their period."""
+    rows = storable(rows.drop_columns([PERIOD]) if PERIOD in rows.column_names else rows)
+    return rows.append_column(PERIOD, pa.array([period] * rows.num_rows, pa.string()))

@@ -1,6 +1,7 @@
 """Arrow tables on their way into the lake and out of it: types, hashes, frames."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -66,6 +67,15 @@ def holds_same(content: pa.Table, current: pa.Table, partition: str) -> bool:
     return content_hash(current.select(names)) == content_hash(content) and all(
         column.null_count == len(column) for column in others.columns
     )
+
+
+def extended(known: pa.Schema, others: Sequence[pa.Schema]) -> pa.Schema:
+    """The schema with the columns that the others have besides, each in the first's type."""
+    fields: dict[str, pa.Field] = {}
+    for schema in (known, *others):
+        for field in schema:
+            fields.setdefault(field.name, field)
+    return pa.schema(list(fields.values()))
 
 
 def fitted(rows: pa.Table, known: pa.Schema, table: str) -> pa.Table:

@@ -104,6 +104,14 @@ def test_a_range_gives_every_period_a_data_version_of_its_own(loop: Loop, histor
         ]
 
 
+def test_a_range_tells_how_far_it_has_come(loop: Loop, flights: History):
+    last = loop.stores.lake.periods("flight_delay", "raw_data")[-1]
+    logged = [entry.user_message for entry in loop.instance.all_logs(flights.ingest.run_id)]
+    told = [message for message in logged if "of 6 periods, up to" in message]
+    assert told[0].startswith("1 of 6 periods, up to 2013-05-06 (+")
+    assert sum(f"6 of 6 periods, up to {last}" in message for message in told) == 3
+
+
 def test_good_history_passes_every_check(history: History):
     found = checks(history.ingest)
     assert set(found) == {"volume", "freshness", "schema_change", "contract"}

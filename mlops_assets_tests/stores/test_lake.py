@@ -187,6 +187,36 @@ def test_a_value_that_would_change_on_its_way_is_refused(lake: Lake, values: lis
     assert read(lake) == [1]
 
 
+def test_many_periods_are_one_commit_and_only_those_that_changed_are_written(lake: Lake):
+    content = {period: rows([place, place + 1]) for place, period in enumerate(PERIODS)}
+    first = lake.write_periods("m", "t", content)
+    assert [written.changed for written in first.values()] == [True] * 3
+    version, held = lake.version("m", "t"), lake.held("m", "t")
+    again = lake.write_periods("m", "t", content | {PERIODS[1]: rows([9])})
+    assert [written.changed for written in again.values()] == [False, True, False]
+    assert lake.version("m", "t") == version + 1
+    now = lake.held("m", "t")
+    assert [now[period] == held[period] for period in PERIODS] == [True, False, True]
+    assert [read(lake, periods=[period]) for period in PERIODS] == [[0, 1], [9], [2, 3]]
+    assert {p: w.content_hash for p, w in again.items()} == {
+        p: lake.write_period("m", "t", p, part).content_hash
+        for p, part in (content | {PERIODS[1]: rows([9])}).items()
+    }
+
+
+def test_of_many_periods_none_is_written_if_one_does_not_fit(lake: Lake):
+    lake.write_period("m", "t", PERIODS[0], rows([1]))
+    with pytest.raises(DataError, match="holds int64, but new rows bring string"):
+        lake.write_periods("m", "t", {PERIODS[1]: rows([2]), PERIODS[2]: rows(["x"])})
+    assert lake.periods("m", "t") == PERIODS[:1]
+    assert lake.write_periods("m", "t", {}) == {}
+
+
+def test_a_column_that_only_some_of_many_periods_have_is_empty_in_the_others(lake: Lake):
+    lake.write_periods("m", "t", {PERIODS[0]: rows([1]), PERIODS[1]: rows([2], b=["x"])})
+    assert lake.read("m", "t").sort_by("a")["b"].to_pylist() == [None, "x"]
+
+
 def test_an_append_happens_once(lake: Lake):
     assert lake.append_once("m", "t", rows([1]), source="s", position=10)
     assert not lake.append_once("m", "t", rows([1]), source="s", position=10)

@@ -1,0 +1,1 @@
+"""What the way from source to features, and a whole retrain cycle, cost beside plain scripts."""
