@@ -12,6 +12,7 @@ from mlops_assets.settings import Settings
 from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.links import Links, dagster_address
+from mlops_assets.stores.online import OnlineStore
 from mlops_assets.stores.registry import Registry
 from mlops_assets.stores.releases import Releases
 from mlops_assets.stores.tracking_store import prepare_tracking_store
@@ -30,6 +31,9 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
     mlflow_artifacts: str = Field(description="Where new experiments keep artifacts; may be empty.")
     clock_file: str = Field(description="The replay clock, if a replay has set one.")
     prediction_log_root: str = Field(description="Folder of prediction log segments.")
+    online_file: str = Field(
+        description="The online store of history, where MLOPS_ONLINE_URL names no other."
+    )
     bundle_cache: str = Field(description="Cache of verified serving bundles.")
     reports_root: str = Field(description="Folder of HTML reports.")
     backtests_root: str = Field(description="Cache of what backtests have trained.")
@@ -46,6 +50,7 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
             mlflow_artifacts="" if settings.tracking_uri else str(settings.mlflow_artifacts),
             clock_file=str(settings.clock_file),
             prediction_log_root=str(settings.prediction_log),
+            online_file=str(settings.online_file),
             bundle_cache=str(settings.bundle_cache),
             reports_root=str(settings.reports),
             backtests_root=str(settings.backtests),
@@ -58,6 +63,11 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
     def lake(self) -> Lake:
         """The Delta tables."""
         return Lake(self.lake_root)
+
+    @property
+    def online(self) -> OnlineStore:
+        """The online store; a URL with a password stays in the environment, out of Dagster."""
+        return OnlineStore(Settings.load().online_url or f"sqlite:///{self.online_file}")
 
     @property
     def registry(self) -> Registry:

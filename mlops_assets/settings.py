@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     lake_uri: str = Field(
         default="", description="Root of the Delta tables; by default a folder under home."
     )
+    online_url: str = Field(
+        default="",
+        description="Online store of history: sqlite:///path or postgresql://…; by default SQLite "
+        "under home.",
+    )
     models_dir: Path = Field(
         default=Path(__file__).resolve().parent / "defs",
         description="Folder with one subfolder per model, each holding a defs.yaml.",
@@ -95,6 +100,16 @@ class Settings(BaseSettings):
     def lake_root(self) -> str:
         """The lake root in force."""
         return self.lake_uri or str(self.home / "lake")
+
+    @property
+    def online_store(self) -> str:
+        """URL of the online store in force."""
+        return self.online_url or f"sqlite:///{self.online_file}"
+
+    @property
+    def online_file(self) -> Path:
+        """The online store on this machine."""
+        return self.home / "online" / "history.db"
 
     @property
     def dagster_home(self) -> Path:

@@ -13,13 +13,20 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn, Task
+from mlops_assets.domain.contract import (
+    ColumnType,
+    Contract,
+    ContractColumn,
+    HistoryRule,
+    Task,
+)
 from mlops_assets.domain.evidence import PolicyName
 from mlops_assets.domain.governor import Limits
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.domain.rows import ColumnRule, LabelRule, RowRule, RowsContract
 from mlops_assets.spec_alerts import Alerting
 from mlops_assets.spec_derived import Derived
+from mlops_assets.spec_history import History
 from mlops_assets.spec_part import Part
 from mlops_assets.spec_serving import Serving
 from mlops_assets.spec_source import CsvSource, Source
@@ -365,6 +372,11 @@ class ModelSpec(Part):
     derived: tuple[Derived, ...] = Field(
         default=(), description="Columns computed inside the pipeline."
     )
+    history: tuple[History, ...] = Field(
+        default=(),
+        description="Inputs that are aggregates over past rows; serving looks them up by their key "
+        "where a request leaves them out.",
+    )
     training: Training = Field(default=Training(), description="How a challenger is made.")
     gates: Gates = Field(default=Gates(), description="What a challenger must prove.")
     monitoring: Monitoring = Field(default=Monitoring(), description="How it is watched.")
@@ -398,9 +410,14 @@ class ModelSpec(Part):
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """The model's inputs: the columns, and the parts of the event time."""
+        """The model's inputs: the columns, those from the past, and parts of the event time."""
         parts = (rule.name for rule in self.derived if rule.part is not None)
-        return (*self.columns, *parts)
+        return (*self.columns, *(rule.name for rule in self.history), *parts)
+
+    @property
+    def history_rules(self) -> tuple[HistoryRule, ...]:
+        """How the inputs from the past are computed."""
+        return tuple(rule.rule(self.entity, self.period.every) for rule in self.history)
 
     def derived_steps(self) -> list[dict[str, Any]]:
         """The derived columns that are steps of the pipeline."""
@@ -438,6 +455,7 @@ class ModelSpec(Part):
                     ContractColumn(name, column.type, column.nullable)
                     for name, column in self.columns.items()
                 ),
+                *(ContractColumn(rule.name, "number", True) for rule in self.history),
                 *(
                     ContractColumn(rule.name, "integer", False, rule.part, rule.zone)
                     for rule in self.derived
@@ -448,6 +466,8 @@ class ModelSpec(Part):
             entity=self.entity,
             event_time=self.event_time,
             max_rows=self.serving.max_rows,
+            history=self.history_rules,
+            store_away=self.serving.store_away,
         )
 
 

@@ -6,7 +6,8 @@ Each problem names the place in the file, so that the user is led to the line.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mlops_assets import spec_derived, spec_source
+from mlops_assets import spec_derived, spec_history, spec_source
+from mlops_assets.domain.contract import ColumnType
 from mlops_assets.domain.estimators import missing_package
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.spec import LOWER_IS_BETTER, TASK_METRICS, ModelSpec
@@ -52,7 +53,18 @@ def problems(spec: ModelSpec, source_columns: Sequence[str] | None = None) -> tu
 
     `source_columns` are the columns that the source has, where that is known.
     """
-    rules = (_source, _names, _roles, _label, _columns, _derived, _training, _gates, _period)
+    rules = (
+        _source,
+        _names,
+        _roles,
+        _label,
+        _columns,
+        _history,
+        _derived,
+        _training,
+        _gates,
+        _period,
+    )
     unknown = () if source_columns is None else _unknown(spec, source_columns)
     return (*unknown, *(problem for rule in rules for problem in rule(spec)))
 
@@ -156,9 +168,29 @@ def _columns(spec: ModelSpec) -> Iterator[Problem]:
             )
 
 
+def _history(spec: ModelSpec) -> Iterator[Problem]:
+    seen = set(spec.source_columns)
+    for place, rule in enumerate(spec.history):
+        if rule.name in seen or is_reserved(rule.name):
+            yield Problem(
+                ("history", place, "name"), f"{rule.name!r} is taken; choose another name"
+            )
+        seen.add(rule.name)
+    for where, message in spec_history.mistakes(
+        spec.history,
+        {name: column.type for name, column in spec.columns.items()},
+        entity=spec.entity,
+        event_time=spec.event_time,
+        label=spec.label.column,
+        has_classes=spec.task == "multiclass",
+    ):
+        yield Problem(("history", *where), message)
+
+
 def _derived(spec: ModelSpec) -> Iterator[Problem]:
-    seen = set(spec.source_columns) | set(RESERVED)
-    types = {name: column.type for name, column in spec.columns.items()}
+    seen = {*spec.source_columns, *(rule.name for rule in spec.history), *RESERVED}
+    types: dict[str, ColumnType] = {name: column.type for name, column in spec.columns.items()}
+    types |= dict.fromkeys((rule.name for rule in spec.history), "number")
     for place, rule in enumerate(spec.derived):
         for name in rule.names:
             if name in seen:

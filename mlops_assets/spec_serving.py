@@ -60,6 +60,11 @@ class Serving(Part):
         "subjects, and is released once its labels prove it better, or not worse than gates.margin "
         "allows; it is stopped as soon as they prove it worse. off: it is released at once.",
     )
+    store_away: Literal["refuse", "missing"] = Field(
+        default="refuse",
+        description="What becomes of requests that need the online store of history while it does "
+        "not answer. refuse: 503, try again. missing: the inputs from the past count as missing.",
+    )
     guard: Guarding = Field(default=Guarding(), description="When a release is taken back.")
 
     def limits(self, latency_ms: float) -> Limits:

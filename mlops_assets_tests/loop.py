@@ -205,7 +205,7 @@ class Loop:
         write_atomically(self.settings.serving_state, json.dumps(content).encode())
         models = ModelSet(self.settings.serving_state)
         models.refresh()
-        service = PredictionService(models, self.settings.prediction_log)
+        service = PredictionService(models, self.settings.prediction_log, online=stores.online)
         try:
             body = json.dumps({"request_id": f"r-{period}", "records": rows}).encode()
             answer = service.handle("POST", f"/v1/models/{model}/predict", {}, body)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mlops_assets_tests.delays import add_delays
 from mlops_assets_tests.loop import add_model, add_parcels, shipped
+from mlops_assets_tests.regulars import add_regulars
 
 SHORT_TRAINING = {
     "window": {"min": 3},
@@ -41,6 +42,7 @@ def add_scenarios(models: Path) -> None:
     add_parcels(models, "watched", gates={"margin": 0.2}, retraining=harm)
     add_parcels(models, "timed", gates={"margin": 0.2}, derived=FROM_TIME)
     add_delays(models, "delays")
+    add_regulars(models, "regulars")
     # Reports that are written by the tests.
     for name in ("stormy", "governed", "alerting"):
         add_parcels(models, name, days=4, retraining={"cooldown": 0, "budget_per_month": None})

@@ -42,6 +42,28 @@ def test_a_part_of_the_event_time_may_be_used_by_later_rules():
     assert problem.place == ("derived", 0, "columns")
 
 
+def history(name: str = "past", **more: Any) -> list[dict[str, Any]]:
+    return [{"name": name, "aggregate": "count", "window": "28d", **more}]
+
+
+def test_an_input_from_the_past_may_be_used_by_derived_columns():
+    ratio = {"name": "share", "kind": "ratio", "columns": ["past", "a"]}
+    assert found(history=history(), derived=[ratio]) == ()
+
+
+@pytest.mark.parametrize("name", ["a", "id", "late", "period", "p_yes"])
+def test_an_input_from_the_past_needs_a_name_of_its_own(name: str):
+    (problem,) = found(history=history(name))
+    assert problem.place == ("history", 0, "name")
+    (problem,) = found(history=[*history(), *history()])
+    assert problem.place == ("history", 1, "name")
+
+
+def test_a_mistake_in_a_rule_on_the_past_is_found_at_its_place():
+    (problem,) = found(history=history(entity="a"))
+    assert problem.place == ("history", 0, "entity")
+
+
 def test_a_good_spec_has_no_problem():
     assert found() == ()
     assert found(derived=derived("cyclical", "a", cycle=24)) == ()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.settings import Settings
+from mlops_assets.stores.online import OnlineStore
 from mlops_assets.stores.ports import LOOPBACK
 from serving.answers import Refusal
 from serving.auth import Tokens
@@ -27,7 +28,9 @@ MAX_ONGOING_REQUESTS = 200
 class Replica:
     """One serving process: the models it holds and the HTTP requests it answers."""
 
-    def __init__(self, pointer: str, prediction_log: str, stats: str, token_file: str) -> None:
+    def __init__(
+        self, pointer: str, prediction_log: str, stats: str, token_file: str, online: str
+    ) -> None:
         from starlette.responses import Response
 
         keep_to_loopback()
@@ -37,7 +40,9 @@ class Replica:
         self._models = ModelSet(Path(pointer), counts.swapped)
         self._models.start()
         tokens = Tokens(Path(token_file) if token_file else None)
-        self._service = PredictionService(self._models, Path(prediction_log), tokens, counts)
+        self._service = PredictionService(
+            self._models, Path(prediction_log), tokens, counts, OnlineStore(online)
+        )
         self._under_way = install(self._service)
 
     async def __call__(self, request: "Request") -> "Response":
@@ -101,4 +106,5 @@ def application(settings: Settings) -> Any:
         str(settings.prediction_log),
         str(settings.serving_stats),
         str(settings.serve_token_file or ""),
+        settings.online_store,
     )

@@ -21,6 +21,12 @@ _COUNTS = (
     ("fallbacks", "fallbacks", "Requests that another version answered because this one failed."),
     ("shadow_rows", "shadow_rows", "Rows that were scored as a shadow."),
 )
+_LOOKED_UP = {
+    "rows": "Rows whose inputs from the past were looked up.",
+    "unknown": "Rows of these with a key that has no past.",
+    "stale": "Rows of these that were answered as of a publication that was too old.",
+    "failed": "Rows of these for which the online store did not answer.",
+}
 
 
 def exposition(
@@ -33,6 +39,7 @@ def exposition(
         def collect(self) -> Iterator[Any]:
             yield from _of_versions(counted)
             yield from _of_processes(counted)
+            yield from _of_look_ups(counted)
             yield from _of_models(models, log)
 
     registry = CollectorRegistry(auto_describe=False)
@@ -103,6 +110,37 @@ def _of_processes(counted: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
     for model, times in dropped.items():
         left_out.add_metric((model,), times)
     yield left_out
+
+
+def _of_look_ups(counted: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    newest: dict[str, tuple[float, float]] = {}
+    total: dict[str, dict[str, int]] = {}
+    for one in counted:
+        for model, counts in one["models"].items():
+            found = counts.get("looked_up")
+            if not found:
+                continue
+            known = total.setdefault(model, dict.fromkeys(_LOOKED_UP, 0))
+            for name in known:
+                known[name] += found[name]
+            if found["age_seconds"] is not None:
+                mark = (one.get("at", 0.0), found["age_seconds"])
+                newest[model] = max(newest.get(model, mark), mark)
+    for name, text in _LOOKED_UP.items():
+        family = CounterMetricFamily(f"mlops_history_{name}", text, labels=("model",))
+        for model, known in total.items():
+            family.add_metric((model,), known[name])
+        yield family
+    age = GaugeMetricFamily(
+        "mlops_history_age_seconds",
+        "From the newest publication to the event time of the row that was looked up last.",
+        labels=("model",),
+    )
+    for model, (_, seconds) in newest.items():
+        age.add_metric((model,), seconds)
+    yield age
 
 
 def _of_models(models: Mapping[str, ModelState], log: Path) -> Iterator[Any]:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import TooManyRowsError
+from mlops_assets.stores.online import OnlineStore
 from serving import native
 from serving.answers import Answer, Refusal
 from serving.auth import Tokens
 from serving.bodies import BodyError
+from serving.histories import Histories
 from serving.loading import LoadedModel
 from serving.models import ModelSet, ModelState, only, versions_of
 from serving.pages import OPEN_PATHS, Pages
@@ -40,6 +42,8 @@ BULK_THREADS = 2
 EXACT_THREADS = 32
 MAX_WAITING = 200
 REQUEST_SECONDS = 30.0
+# An online store that is always away.
+NOWHERE = "sqlite:////nowhere/history.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,16 @@ class PredictionService:
         prediction_log: Path,
         tokens: Tokens | None = None,
         stats: Stats | None = None,
+        online: OnlineStore | None = None,
     ) -> None:
         self._models = models
         self._tokens = tokens or Tokens(None)
         self._stats = stats or Stats()
         self._predictor = Predictor(prediction_log, self._stats)
-        self._pages = Pages(models, prediction_log, self._stats, self._tokens.are_needed)
+        self._histories = Histories(online or OnlineStore(NOWHERE), self._stats)
+        self._pages = Pages(
+            models, prediction_log, self._stats, self._histories, self._tokens.are_needed
+        )
         self._repeats = Repeats()
         self._waiting = 0
         self._bulk = ThreadPoolExecutor(BULK_THREADS, "bulk")
@@ -179,7 +187,9 @@ class PredictionService:
         state = self._models.models.get(self._model_of(path))
         if state is None or state.loaded is None:
             return None
-        if state.loaded.onnx is None:
+        if state.loaded.onnx is None or (
+            state.loaded.contract.history and self._histories.is_remote
+        ):
             return self._exact
         return self._bulk if len(body) > QUICK_BYTES else None
 
@@ -205,7 +215,8 @@ class PredictionService:
         if before is not None:
             return before
         stem = stem or id_stem(call.model, request_id)
-        predicted = self._predictor.rows(call.model, state, asked.request, stem, call.started)
+        request = self._histories.complete(loaded.contract, asked.request)
+        predicted = self._predictor.rows(call.model, state, request, stem, call.started)
         return self._answered(call, request_id, asked.answer(predicted))
 
     def _served(self, name: str, version: str) -> tuple[ModelState, LoadedModel]:

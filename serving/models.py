@@ -187,12 +187,16 @@ def _with_others(name: str, state: ModelState, loaded: Loaded) -> ModelState:
 def fits(one: Contract, champion: Contract) -> bool:
     """Whether every request that the champion understands can be scored by this version too."""
     theirs = {column.name: column for column in champion.columns}
-    return one.classes == champion.classes and all(
-        theirs.get(column.name) is not None
-        and theirs[column.name].type == column.type
-        and (theirs[column.name].part, theirs[column.name].zone) == (column.part, column.zone)
-        and (column.nullable or not theirs[column.name].nullable)
-        for column in one.columns
+    return (
+        one.classes == champion.classes
+        and set(one.history) <= set(champion.history)
+        and all(
+            theirs.get(column.name) is not None
+            and theirs[column.name].type == column.type
+            and (theirs[column.name].part, theirs[column.name].zone) == (column.part, column.zone)
+            and (column.nullable or not theirs[column.name].nullable)
+            for column in one.columns
+        )
     )
 
 

@@ -87,6 +87,8 @@ def _predict(contract: Contract) -> dict[str, Any]:
 def request_schema(contract: Contract) -> Schema:
     """JSON Schema of a prediction request."""
     properties = {column.name: _column(column) for column in contract.asked}
+    for rule in contract.history:
+        properties[rule.name]["description"] = f"Looked up by {rule.key} where it is left out."
     if contract.entity:
         properties.setdefault(
             contract.entity,

@@ -10,6 +10,7 @@ from serving import docs
 from serving.answers import Answer, Refusal
 from serving.exposition import CONTENT_TYPE as METRICS
 from serving.exposition import exposition
+from serving.histories import Histories
 from serving.loading import LoadedModel
 from serving.models import ModelSet, ModelState, versions_of
 from serving.openapi import document
@@ -25,10 +26,18 @@ VERSION = "1"
 class Pages:
     """Answers every request that asks for no prediction."""
 
-    def __init__(self, models: ModelSet, log: Path, stats: Stats, needs_token: bool) -> None:
+    def __init__(
+        self,
+        models: ModelSet,
+        log: Path,
+        stats: Stats,
+        histories: Histories,
+        needs_token: bool,
+    ) -> None:
         self._models = models
         self._log = log
         self._stats = stats
+        self._histories = histories
         self._needs_token = needs_token
         self._pages: Mapping[str, Callable[[], Answer]] = {
             "/health": lambda: _json(self._health()),
@@ -79,13 +88,24 @@ class Pages:
 
     def _health(self) -> dict[str, Any]:
         states = self._models.models
+        found = {name: self._health_of(state) for name, state in states.items()}
         problems = [state.problem for state in states.values() if state.problem]
+        problems += [
+            f"{name}: {model['history']['problem']}"
+            for name, model in found.items()
+            if "problem" in model.get("history", {})
+        ]
         reason = "; ".join(filter(None, [self._models.problem, *problems]))
         health: dict[str, Any] = {
             "status": "degraded" if reason else "ok",
-            "models": {name: _health_of(state) for name, state in states.items()},
+            "models": found,
         }
         return {**health, "reason": reason} if reason else health
+
+    def _health_of(self, state: ModelState) -> dict[str, Any]:
+        past = self._histories.health(state.loaded.contract) if state.loaded else None
+        found = _health_of(state)
+        return found if past is None else {**found, "history": past}
 
     def _openapi(self) -> dict[str, Any]:
         loaded = (state.loaded for state in self._models.models.values())

@@ -46,9 +46,10 @@ class SingleRecordReader:
     def __init__(self, contract: Contract) -> None:
         inputs = {column.name for column in contract.asked}
         extras = {contract.entity, contract.event_time} - {""}
-        # Read the long way: an input that is also logged as entity or time, and names that the
-        # decoder cannot look for.
+        # Read the long way: an input that is also logged as entity or time, names that the decoder
+        # cannot look for, and what may have to be looked up.
         is_usable = inputs.isdisjoint(extras) and all(map(_is_plain, inputs | extras))
+        is_usable = is_usable and not contract.history
         self._time = contract.event_time
         # A row that its time identifies (an hour, a day) carries both under one key.
         self._is_known_by_time = contract.entity == contract.event_time != ""

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,20 @@ class VersionStats:
 COUNTED = tuple(name for name in VersionStats.__slots__ if name not in ("seen", "looks"))
 
 
+@dataclass(slots=True)
+class LookUp:
+    """Rows whose inputs were looked up: all, those of keys without a past, as of a publication that
+    was too old, and without an answer of the store. `age_seconds` is from the newest publication to
+    the newest of the rows.
+    """
+
+    rows: int = 0
+    unknown: int = 0
+    stale: int = 0
+    failed: int = 0
+    age_seconds: float | None = None
+
+
 class Stats:
     """The counts of this process. Safe to share by threads: every change is made under `lock`."""
 
@@ -95,6 +109,7 @@ class Stats:
         self._refused: dict[str, dict[str, int]] = {}
         self._swaps: dict[str, list[float]] = {}
         self._shadow_dropped: dict[str, int] = {}
+        self._looked_up: dict[str, LookUp] = {}
         self._written = b""
         self._stop = threading.Event()
 
@@ -123,6 +138,15 @@ class Stats:
         with self.lock:
             self._shadow_dropped[model] = self._shadow_dropped.get(model, 0) + requests
 
+    def looked_up(self, model: str, more: LookUp) -> None:
+        """Count rows whose inputs were looked up."""
+        with self.lock:
+            known = self._looked_up.setdefault(model, LookUp())
+            for name in ("rows", "unknown", "stale", "failed"):
+                setattr(known, name, getattr(known, name) + getattr(more, name))
+            if more.age_seconds is not None:
+                known.age_seconds = more.age_seconds
+
     def snapshot(self) -> dict[str, Any]:
         """All counts, as in the file."""
         with self.lock:
@@ -138,6 +162,8 @@ class Stats:
                 )
             for model, requests in self._shadow_dropped.items():
                 models.setdefault(model, {"versions": {}})["shadow_dropped"] = requests
+            for model, counts_of in self._looked_up.items():
+                models.setdefault(model, {"versions": {}})["looked_up"] = asdict(counts_of)
             content = {
                 "pid": os.getpid(),
                 "started": self._started,

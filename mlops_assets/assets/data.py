@@ -1,12 +1,14 @@
 """From the source to model-ready rows: raw_data, validated_data, features."""
 
 from collections.abc import Iterator, Mapping
+from math import ceil
 from typing import Any
 
 import dagster as dg
 
 from mlops_assets.assets.options import key, materialized, options, tell
 from mlops_assets.domain.errors import DataError, SourceAwayError, SourceError
+from mlops_assets.domain.periods import SHORTEST
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 
@@ -200,19 +202,24 @@ def features(model: Model) -> dg.AssetsDefinition:
         **options(model, "features", group="data", kinds={"deltalake", "pandas"}, per_period=True),
         description="Model-ready columns in the same normal form that serving builds from a "
         "request, the derived columns as people read them, and the label with the time at which "
-        "it became known.",
-        deps=[key(model, "validated_data")],
+        "it became known. Inputs from the past see only what was there and known before.",
+        deps=[_validated_with_past(model)],
     )
     def _features(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.assets.tables import as_table, columns_table, feature_rows
+        from mlops_assets.stores.entity_events import Past
         from mlops_assets.stores.period_rows import from_lake
         from mlops_assets.stores.tables import to_frame
 
+        past = Past(model, stores.lake)
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         periods = context.partition_keys
         for group in from_lake(stores.lake, model.name, "validated_data", periods):
-            frames = {p: feature_rows(model, to_frame(rows)) for p, rows in group.items()}
+            valid = {period: to_frame(rows) for period, rows in group.items()}
+            frames = {
+                p: feature_rows(model, rows, past.inputs(p, rows)) for p, rows in valid.items()
+            }
             written = stores.lake.write_periods(
                 model.name, "features", {p: as_table(frame) for p, frame in frames.items()}
             )
@@ -228,3 +235,16 @@ def features(model: Model) -> dg.AssetsDefinition:
         yield from materialized(context, versions, metadata)
 
     return _features
+
+
+def _validated_with_past(model: Model) -> dg.AssetDep:
+    """The period's valid rows, and those before it that a window of `history` reaches."""
+    name = key(model, "validated_data")
+    if not model.spec.history:
+        return dg.AssetDep(name)
+    window = max(rule.window for rule in model.spec.history)
+    periods = ceil(window / SHORTEST[model.calendar.every])
+    mapping = dg.TimeWindowPartitionMapping(
+        start_offset=-periods, allow_nonexistent_upstream_partitions=True
+    )
+    return dg.AssetDep(name, partition_mapping=mapping)

@@ -64,7 +64,7 @@ def seal_bundle(
     """
     limits = model.spec.gates.parity
     # Months come and go by themselves: a part of the time is no sign of drift.
-    profile = build(as_arrays(holdout.frame), contract.asked, outputs, contract.classes)
+    profile = build(as_arrays(holdout.frame), contract.watched, outputs, contract.classes)
     tracking.write_bundle(
         folder,
         files={

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -27,12 +28,18 @@ def by_period(frame: pd.DataFrame, periods: Collection[str]) -> dict[str, pd.Dat
     return {period: parts.get(period, frame.iloc[:0]) for period in periods}
 
 
-def feature_rows(model: Model, rows: pd.DataFrame) -> pd.DataFrame:
-    """Entity (as text), event time, contract columns, derived columns, label and its time."""
+def feature_rows(
+    model: Model, rows: pd.DataFrame, past: Mapping[str, np.ndarray] | None = None
+) -> pd.DataFrame:
+    """Entity (as text), event time, contract columns, derived columns, label and its time.
+
+    `past` has the inputs that come from an entity's history, by name.
+    """
     spec = model.spec
     contract = spec.contract(model.name, ())
     known = identified(model, rows)
-    frame = model_frame(rows.assign(event_time=known["event_time"]), contract.columns)
+    rows = rows.assign(event_time=known["event_time"], **(past or {}))
+    frame = model_frame(rows, contract.columns)
     who = known[["entity", "event_time"]]
     truth = known[[LABEL, KNOWN_AT]]
     return pd.concat([who, frame, _derived(frame, spec), truth], axis=1)

@@ -34,13 +34,15 @@ def job_name(model: Model, job: str) -> str:
 def jobs(model: Model) -> dict[str, Any]:
     """A model's jobs by their short names. Steps of a run follow each other in one process."""
     release = () if model.spec.gates.approval == "manual" else ("champion",)
+    online = ("online_history",) if model.spec.history else ()
+    data = (*DATA, *online)
     canary = ("canary",) if model.spec.serving.canary == "auto" else ()
     found = [
-        _asset_job(model, "ingest", DATA, "Bring periods into the lake, up to features."),
+        _asset_job(model, "ingest", data, "Bring periods into the lake, up to features."),
         _asset_job(
             model,
             "close",
-            (*DATA, *MONITORING, *canary),
+            (*data, *MONITORING, *canary),
             "Close a period: its data with matured labels, reports, and the decision.",
         ),
         _asset_job(
@@ -52,7 +54,7 @@ def jobs(model: Model) -> dict[str, Any]:
         _asset_job(
             model,
             "restate",
-            RESTATING,
+            (*RESTATING, *online),
             "Restate a closed period whose labels came late or changed; decides nothing.",
         ),
         _asset_job(

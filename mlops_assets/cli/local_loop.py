@@ -15,6 +15,7 @@ from mlops_assets.domain.errors import ServiceError
 from mlops_assets.resources import Stores
 from mlops_assets.settings import Settings
 from mlops_assets.spec import Model
+from mlops_assets.stores.online import OnlineStore
 from serving.follower import Follower
 from serving.http import PredictionService
 from serving.models import ModelSet
@@ -38,7 +39,9 @@ class LocalLoop:
             self._stores.registry, settings.bundle_cache, settings.serving_state
         )
         self._models = ModelSet(settings.serving_state)
-        self._service = PredictionService(self._models, settings.prediction_log)
+        self._service = PredictionService(
+            self._models, settings.prediction_log, online=OnlineStore(settings.online_store)
+        )
 
     def __enter__(self) -> "LocalLoop":
         """Nothing to start."""

@@ -10,6 +10,7 @@ from mlops_assets.assets import (
     canary,
     data,
     monitoring,
+    online,
     policy_backtest,
     release,
     training,
@@ -81,7 +82,11 @@ class TabularModel(dg.Component):
         """Assets, checks, jobs, schedule and sensors of the model."""
         seconds = Settings.load().sensor_seconds
         found = jobs(self.model)
-        also = (canary.canary,) if self.model.spec.serving.canary == "auto" else ()
+        spec = self.model.spec
+        also = (
+            *((online.online_history,) if spec.history else ()),
+            *((canary.canary,) if spec.serving.canary == "auto" else ()),
+        )
         return dg.Definitions(
             assets=[asset(self.model) for asset in (*ASSETS, *also)],
             jobs=list(found.values()),

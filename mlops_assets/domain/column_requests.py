@@ -78,6 +78,11 @@ class ColumnParser:
             columns={**read, **parts},
             entities=_extras(entity_of, columns.get(entity), rows, entity, where),
             event_times=times,
+            absent={
+                name: np.ones(rows, dtype=bool)
+                for name in self._contract.looked_up
+                if name not in columns
+            },
         )
 
     def _rows(self, columns: Mapping[str, Values], where: str) -> int:

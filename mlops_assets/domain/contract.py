@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from mlops_assets.domain.periods import Every
+
 ColumnType = Literal["number", "integer", "category", "boolean"]
 TimePart = Literal["hour", "weekday", "month"]
 Task = Literal["binary", "multiclass", "regression"]
+Aggregate = Literal["count", "sum", "mean", "min", "max", "last", "days_since_last"]
 
 # A missing category travels as this text through pipelines and ONNX graphs, which have no null.
 MISSING_CATEGORY = "__missing__"
@@ -29,12 +32,32 @@ class ContractColumn:
 
 
 @dataclass(frozen=True)
+class HistoryRule:
+    """One input that is looked up: an aggregate over the past events of one key.
+
+    Events count that lie in the `window_seconds` before a cutoff: the beginning of the period
+    (hourly, …) that holds the row's event time, or with `until` "event" that time itself. Without
+    a `column` the events themselves are counted.
+    """
+
+    name: str
+    key: str
+    aggregate: Aggregate
+    column: str
+    window_seconds: float
+    every: Every
+    until: Literal["period", "event"]
+
+
+@dataclass(frozen=True)
 class Contract:
     """Inputs, outputs and identifying columns of one model version.
 
     `classes` holds the class labels as text in the order of the probabilities, and is empty for
     a regression. `entity` and `event_time` name optional request columns that are logged, not
-    scored; the event time is required where columns are computed from it.
+    scored; the event time is required where columns are computed from it. The inputs that
+    `history` names are looked up by their key where a client leaves them out; `store_away` says
+    whether such a request is refused, or scored with missing values, while the store is away.
     """
 
     model: str
@@ -44,6 +67,13 @@ class Contract:
     entity: str
     event_time: str
     max_rows: int
+    history: tuple[HistoryRule, ...] = ()
+    store_away: Literal["refuse", "missing"] = "refuse"
+
+    @property
+    def looked_up(self) -> frozenset[str]:
+        """Names of the inputs that clients may leave out, because the online store has them."""
+        return frozenset(rule.name for rule in self.history)
 
     @property
     def asked(self) -> tuple[ContractColumn, ...]:
@@ -54,6 +84,14 @@ class Contract:
     def computed(self) -> tuple[ContractColumn, ...]:
         """The inputs that are parts of the event time."""
         return tuple(column for column in self.columns if column.part is not None)
+
+    @property
+    def watched(self) -> tuple[ContractColumn, ...]:
+        """The inputs whose drift says something: of those that clients send, all but the past of
+        categories. In a period it has one value per category, not one per row.
+        """
+        shared = {rule.name for rule in self.history if rule.key != self.entity}
+        return tuple(column for column in self.asked if column.name not in shared)
 
     def to_json(self) -> bytes:
         """Serialise, with sorted keys so that equal contracts have equal bytes."""
@@ -68,5 +106,6 @@ class Contract:
                 **data,
                 "columns": tuple(ContractColumn(**column) for column in data["columns"]),
                 "classes": tuple(data["classes"]),
+                "history": tuple(HistoryRule(**rule) for rule in data.get("history", ())),
             }
         )

@@ -41,6 +41,10 @@ class RequestError(MlopsError):
         self.field = field
 
 
+class StoreAwayError(MlopsError):
+    """The online store does not answer, or has nothing of what is asked for."""
+
+
 class ReleaseError(MlopsError):
     """A release was refused: gates, approval or a concurrent move of the alias."""
 

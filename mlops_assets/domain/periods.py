@@ -26,6 +26,14 @@ CRON = {
     "monthly": "0 0 1 * *",
 }
 
+# The length of the shortest period of each kind.
+SHORTEST: dict[Every, timedelta] = {
+    "hourly": timedelta(hours=1),
+    "daily": timedelta(days=1),
+    "weekly": timedelta(days=7),
+    "monthly": timedelta(days=28),
+}
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -98,6 +106,16 @@ class Calendar:
     def between(self, start: datetime, end: datetime) -> tuple[str, ...]:
         """Keys of the periods that begin in [start, end), oldest first."""
         return tuple(key for key, bounds in self._walk(end) if start <= bounds.start < end)
+
+    def covering(self, start: datetime, end: datetime) -> tuple[str, ...]:
+        """Keys of the periods that overlap [start, end), oldest first."""
+        found = []
+        at = max(self.floor(start), self.first)
+        limit = end if self.stop is None else min(end, self.stop)
+        while at < limit:
+            found.append(at.strftime(KEY_FORMAT[self.every]))
+            at = self.following(at)
+        return tuple(found)
 
     def _walk(self, until: datetime) -> Iterator[tuple[str, Bounds]]:
         start = self.first

@@ -7,7 +7,7 @@ costs a few passes in C instead of a Python loop over every value. Standard libr
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
@@ -33,12 +33,14 @@ class ParsedRequest:
     `columns` holds float64 arrays of shape (n,) with NaN for a missing number, and object arrays
     of str with `MISSING_CATEGORY` for a missing category. `entities` and `event_times` have one
     entry per record; times are ISO 8601 in UTC. `request_id` is empty where the client sent none.
+    `absent` says of inputs that can be looked up which rows, bool of shape (n,), left them out.
     """
 
     request_id: str
     columns: dict[str, np.ndarray]
     entities: list[str | None]
     event_times: list[str | None]
+    absent: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -78,7 +80,14 @@ class RequestParser:
             columns={**columns, **parts},
             entities=_entities(records, self._contract.entity),
             event_times=times,
+            absent=self._absent(records),
         )
+
+    def _absent(self, records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        """Which records leave out inputs that can be looked up; a null is an answer."""
+        looked_up = self._contract.looked_up
+        found = {name: np.array([name not in one for one in records]) for name in looked_up}
+        return {name: absent for name, absent in found.items() if absent.any()}
 
     def _plain_rows(self, records: Sequence[Any]) -> list[tuple[Any, ...]] | None:
         """The inputs of records that all have the same keys, the right ones; None for others."""

@@ -1,0 +1,110 @@
+"""Inputs from the past through the whole loop: lake, training, publication, endpoint, log."""
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_assets.domain.features import as_arrays, model_frame
+from mlops_assets.stores import monitoring
+from mlops_assets.stores.bundles import load_scorer
+from mlops_assets_tests.loop import History, Loop, checks, errors, utc
+from mlops_assets_tests.regulars import NAMES, by_hand
+
+DAY = "2026-01-09"
+# Those that serving knows as training does, because they count whole periods.
+BY_PERIOD = NAMES[:-1]
+
+
+@pytest.fixture(scope="module")
+def regulars(loop: Loop) -> History:
+    """Eight days of parcels of regular senders, and a version that knows their past."""
+    return loop.history("regulars", DAY, "2026-01-01", "2026-01-08")
+
+
+@pytest.fixture(scope="module")
+def answered(loop: Loop, regulars: History) -> pd.DataFrame:
+    """The features of a day and the probabilities that clients got who sent only the key."""
+    requests = loop.requests("regulars", DAY)
+    assert set(requests[0]) == {"sender", "sent_at", "zone", "weight"}
+    answer = loop.serve("regulars", DAY, requests)
+    served = pd.DataFrame(requests)
+    served["served"] = [one["probability"]["1"] for one in answer["predictions"]]
+    served["event_time"] = pd.to_datetime(served["sent_at"])
+    loop.at("2026-01-13")
+    closed = loop.run("regulars__close", DAY)
+    assert closed.success, errors(closed)
+    features = loop.stores.lake.read("regulars", "features", periods=[DAY]).to_pandas()
+    return features.merge(served[["event_time", "served"]], on="event_time", validate="1:1")
+
+
+def test_features_hold_what_was_known_before(loop: Loop, regulars: History):
+    source = pq.read_table(loop.models / "regulars" / "rows.parquet").to_pandas()
+    rows = loop.stores.lake.read("regulars", "features", periods=["2026-01-06"]).to_pandas()
+    start = pd.Timestamp("2026-01-06", tz="UTC")
+    found = source.set_index("sent_at", drop=False).loc[rows["event_time"]]
+    for place in range(0, len(rows), 30):
+        expected = by_hand(source, start, found.iloc[place])
+        assert rows[list(NAMES)].iloc[place].to_dict() == pytest.approx(expected, nan_ok=True)
+
+
+def test_ingesting_publishes_and_tells_what(loop: Loop, regulars: History):
+    published = loop.materialization("regulars", "online_history").metadata
+    assert published["keys"].value == 43
+    assert published["events"].value > 1000
+    state = loop.stores.online.published("regulars")
+    assert state is not None
+    assert state.until >= utc("2026-01-09").timestamp() * 1_000_000
+    check = checks(regulars.ingest)["published_in_time"]
+    assert check.passed
+    assert "published until 2026-01-09 00:00" in check.description
+
+
+def test_the_version_serves_as_it_was_trained(loop: Loop, regulars: History):
+    assert checks(regulars.train)["serves_as_trained"].passed
+    bundle = loop.stores.registry.cached_bundle("regulars", "1", loop.stores.bundles)
+    contract = load_scorer(bundle).contract
+    assert contract.looked_up == set(NAMES)
+
+
+def test_only_the_key_gives_the_answer_that_all_inputs_give(loop: Loop, answered: pd.DataFrame):
+    """What the log says was scored is what the lake has; scored again it gives the answer."""
+    log = monitoring.predictions_of(loop.model("regulars"), loop.stores.lake, DAY)
+    joined = answered.merge(log, on="event_time", suffixes=("", "_logged"), validate="1:1")
+    assert len(joined) == len(answered) > 100
+    for name in BY_PERIOD:
+        np.testing.assert_array_equal(joined[f"{name}_logged"], joined[name])
+    bundle = loop.stores.registry.cached_bundle("regulars", "1", loop.stores.bundles)
+    scorer = load_scorer(bundle)
+    logged = joined.assign(heaviest_today=joined["heaviest_today_logged"])
+    outputs = scorer.score(as_arrays(model_frame(logged, scorer.contract.columns)))
+    np.testing.assert_allclose(outputs[:, 1], joined["served"], atol=1e-12)
+    whole = [
+        {
+            **{n: row[n] for n in ("zone", "weight")},
+            **{n: None if np.isnan(row[n]) else float(row[n]) for n in NAMES},
+        }
+        for _, row in logged.head(30).iterrows()
+    ]
+    again = loop.serve("regulars", "whole", whole)
+    told = [one["probability"]["1"] for one in again["predictions"]]
+    np.testing.assert_allclose(told, logged["served"].head(30), atol=1e-12)
+
+
+def test_drift_of_an_entitys_past_is_watched_and_of_a_zones_is_not(
+    loop: Loop, answered: pd.DataFrame
+):
+    """All rows of a zone have the same past: three values are no sample of 150 rows."""
+    drift = monitoring.kept(loop.stores.lake, "regulars", "drift_reports")[DAY]
+    watched = {test["column"] for test in drift["columns"]}
+    assert set(NAMES) - watched == {"zone_hours"}
+
+
+def test_a_period_that_is_over_and_not_published_is_told(loop: Loop, answered: pd.DataFrame):
+    loop.at("2026-01-12T01:00")
+    late = loop.run("regulars__ingest", "2026-01-10")
+    check = checks(late)["published_in_time"]
+    assert not check.passed
+    assert check.description == (
+        "published until 2026-01-11 00:00, periods were over until 2026-01-12 00:00"
+    )

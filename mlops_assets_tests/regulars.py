@@ -1,0 +1,88 @@
+"""Parcels of regular senders: what becomes of one depends on how its sender did before."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlops_assets_tests.loop import add_model, parcel_spec, parcels
+
+SENDERS = 40
+HISTORY: list[dict[str, Any]] = [
+    {"name": "sent_before", "aggregate": "count", "window": "3d"},
+    {"name": "usual_weight", "aggregate": "mean", "column": "weight", "window": "4d"},
+    {"name": "last_hours", "aggregate": "last", "column": "hours", "window": "4d"},
+    {"name": "days_quiet", "aggregate": "days_since_last", "window": "4d"},
+    {
+        "name": "zone_hours",
+        "entity": "zone",
+        "aggregate": "mean",
+        "column": "hours",
+        "window": "2d",
+    },
+    {
+        "name": "heaviest_today",
+        "aggregate": "max",
+        "column": "weight",
+        "window": "1d",
+        "until": "event",
+    },
+]
+NAMES = tuple(rule["name"] for rule in HISTORY)
+
+
+def regulars(days: int, seed: int = 0) -> pa.Table:
+    """Parcels with a sender in place of their own id; no two are sent at the same moment."""
+    rows = parcels(days, seed)
+    n = rows.num_rows
+    sender = np.random.default_rng(seed).integers(0, SENDERS, n)
+    moments = pd.Series(rows["sent_at"].to_pandas()) + pd.to_timedelta(np.arange(n) % 1000, "ms")
+    rows = rows.drop_columns(["parcel"]).append_column("sender", pa.array(sender, pa.int64()))
+    place = rows.schema.get_field_index("sent_at")
+    times = pa.array(moments, pa.timestamp("us", tz="UTC"))
+    return rows.set_column(place, "sent_at", times)
+
+
+def regular_spec(**changes: Any) -> dict[str, Any]:
+    """Attributes of a model on `regulars`."""
+    known = {"entity": "sender", "history": HISTORY, "gates": {"margin": 0.2}}
+    return parcel_spec(**{**known, **changes})
+
+
+def add_regulars(models: Path, name: str, days: int = 12, **changes: Any) -> Path:
+    """A model with inputs from the past, with a source of its own."""
+    folder = add_model(models, name, regular_spec(**changes))
+    pq.write_table(regulars(days), folder / "rows.parquet")
+    return folder
+
+
+def by_hand(rows: pd.DataFrame, period_start: pd.Timestamp, row: Any) -> dict[str, float]:
+    """The inputs from the past of one row, as one would look them up in the table."""
+
+    def window(days: int, until: pd.Timestamp, key: str = "sender") -> pd.DataFrame:
+        past = rows[
+            (rows["sent_at"] >= until - pd.Timedelta(days=days)) & (rows["sent_at"] < until)
+        ]
+        return past[past[key] == row[key]].sort_values("sent_at")
+
+    def known(past: pd.DataFrame) -> pd.Series:
+        return past.loc[past["hours"].notna() & (past["arrived_at"] <= period_start), "hours"]
+
+    def last(values: Sequence[float] | pd.Series) -> float:
+        return float(values.iloc[-1]) if len(values) else float("nan")  # type: ignore[union-attr]
+
+    weights, quiet = window(4, period_start)["weight"], window(4, period_start)["sent_at"]
+    return {
+        "sent_before": float(len(window(3, period_start))),
+        "usual_weight": float(weights.mean()),
+        "last_hours": last(known(window(4, period_start))),
+        "days_quiet": (row["sent_at"] - quiet.iloc[-1]) / pd.Timedelta(days=1)
+        if len(quiet)
+        else float("nan"),
+        "zone_hours": float(known(window(2, period_start, "zone")).mean()),
+        "heaviest_today": float(window(1, row["sent_at"])["weight"].max()),
+    }
