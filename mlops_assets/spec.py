@@ -25,6 +25,7 @@ from mlops_assets.domain.governor import Limits
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.domain.rows import ColumnRule, LabelRule, RowRule, RowsContract
 from mlops_assets.spec_alerts import Alerting
+from mlops_assets.spec_card import Card
 from mlops_assets.spec_derived import Derived
 from mlops_assets.spec_history import History
 from mlops_assets.spec_part import Part
@@ -228,6 +229,11 @@ class Gates(Part):
         default=50.0, gt=0, description="Largest median time of a one-row prediction."
     )
     parity: Parity = Field(default=Parity(), description="Compiled model against pipeline.")
+    require_card: bool = Field(
+        default=False,
+        description="Whether purpose (or description), owner and limits must be filled in for the "
+        "model card.",
+    )
     approval: Literal["automatic", "manual"] = Field(
         default="automatic", description="Whether a person must release a passed challenger."
     )
@@ -382,6 +388,9 @@ class ModelSpec(Part):
     monitoring: Monitoring = Field(default=Monitoring(), description="How it is watched.")
     retraining: Retraining = Field(default=Retraining(), description="When the loop acts.")
     serving: Serving = Field(default=Serving(), description="How it is served and guarded.")
+    card: Card = Field(
+        default=Card(), description="What the model card and the data sheet say besides facts."
+    )
     alerts: Alerting = Field(default=Alerting(), description="Who is told when something is wrong.")
 
     @model_validator(mode="after")

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlops_assets.assets.card_facts import gather
+from mlops_assets.assets.card_pages import figures_of, first_card
 from mlops_assets.assets.judgement import (
     EVIDENCE,
     champion_losses,
@@ -85,13 +87,14 @@ def make_challenger(
     by_class = class_quality(holdout.y, outputs, classes) if classes else ()
     losses = row_losses(spec.task, holdout.y, outputs)
     champion, theirs = champion_losses(model, stores, holdout)
+    coverage = training_rows.coverage(model, stores.lake, manifest, split.holdout)
     with tracking.scratch_folder() as scratch:
         bundle = Path(scratch)
         evidence = {
             "metrics": found,
             "classes": [asdict(one) for one in by_class],
             "loss": asdict(LossReference.of(losses)),
-            "label_coverage": training_rows.coverage(model, stores.lake, manifest, split.holdout),
+            "label_coverage": coverage,
             "split": {name: list(keys) for name, keys in asdict(split).items()},
             "training_set": manifest.id,
             "as_of": manifest.as_of,
@@ -112,7 +115,22 @@ def make_challenger(
             parity,
             latency_of(bundle, holdout),
         )
-        figures = _figures(model, holdout, outputs, classes)
+        judged = {"judged_against": champion, "runtime": runtime, "warning": warning}
+        facts = gather(
+            model,
+            manifest,
+            stores.lake,
+            contract,
+            winner=searched.winner,
+            refit=refit_rows,
+            holdout=holdout,
+            outputs=outputs,
+            bundle=bundle,
+            coverage=coverage,
+            verdicts=verdicts,
+            found={**tags, **judged},
+        )
+        figures = figures_of(holdout, outputs, facts)
         _log(model, manifest, searched.winner, refit_rows, found, verdicts, evidence, figures, tags)
         passed = all(gate.passed for gate in verdicts)
         version = tracking.register(
@@ -135,6 +153,8 @@ def make_challenger(
                 GATES_TAG: "passed" if passed else "failed",
             },
         )
+    pictures = {name: plots.png(figure) for name, figure in figures.items()}
+    first_card(stores, replace(facts, version=version), pictures, *tracking.active_run())
     return Challenger(
         version=version,
         winner=searched.winner,
@@ -146,7 +166,7 @@ def make_challenger(
         warning=warning,
         judged_against=champion,
         searched=searched,
-        pictures={name: plots.png(figure) for name, figure in figures.items()},
+        pictures=pictures,
     )
 
 
@@ -191,21 +211,6 @@ def _search(
     name = tracking.best_trial(spec.primary_metric, lower_is_better=lower)
     winner = next(trial for trial in todo if trial.name == name)
     return Searched(winner, tuple(tried))
-
-
-def _figures(
-    model: Model, holdout: Rows, outputs: np.ndarray, classes: tuple[str, ...]
-) -> dict[str, Any]:
-    if model.spec.task == "regression":
-        return {
-            "predicted_against_actual": plots.predicted_against_actual(holdout.y, outputs[:, 0]),
-            "residuals": plots.residuals(holdout.y, outputs[:, 0]),
-        }
-    return {
-        "confusion_matrix": plots.confusion_matrix(holdout.y, outputs.argmax(axis=1), classes),
-        "roc": plots.roc_curves(holdout.y, outputs, classes),
-        "calibration": plots.calibration(holdout.y, outputs, classes),
-    }
 
 
 def _log(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mlops_assets.assets.card_facts import notes_of
 from mlops_assets.domain import gates
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import BundleError
@@ -137,4 +138,5 @@ def judge(
         gates.slices_hold(values, losses, champion_losses, slices, rules.confidence, seed),
         gates.calibrated(error, rules.max_calibration_error),
         gates.serves_as_trained(parity, latency_ms, rules.latency_ms),
+        gates.documented(notes_of(model.spec).missing, rules.require_card),
     )

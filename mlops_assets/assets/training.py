@@ -19,6 +19,7 @@ GATES = {
     "calibrated": "Probabilities mean what they say.",
     "serves_as_trained": "The bundle, loaded as serving loads it, follows the pipeline and is "
     "fast enough.",
+    "documented": "If gates.require_card asks for it: purpose, owner and limits are filled in.",
 }
 
 

@@ -17,13 +17,14 @@ MONITORING = (
     "performance_report",
     "staleness_report",
     "retrain_decision",
+    "model_card",
 )
 
 
 # What can be said of a period before its labels are known.
-WATCHING = ("predictions", "drift_report", "performance_estimate")
+WATCHING = ("predictions", "drift_report", "performance_estimate", "model_card")
 # The period's data with late labels, and its report; no decision.
-RESTATING = (*DATA, "ground_truth", "performance_report")
+RESTATING = (*DATA, "ground_truth", "performance_report", "model_card")
 
 
 def job_name(model: Model, job: str) -> str:
@@ -33,7 +34,7 @@ def job_name(model: Model, job: str) -> str:
 
 def jobs(model: Model) -> dict[str, Any]:
     """A model's jobs by their short names. Steps of a run follow each other in one process."""
-    release = () if model.spec.gates.approval == "manual" else ("champion",)
+    release = () if model.spec.gates.approval == "manual" else ("champion", "model_card")
     online = ("online_history",) if model.spec.history else ()
     data = (*DATA, *online)
     canary = ("canary",) if model.spec.serving.canary == "auto" else ()

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("mlops_assets.cli.up:up", "Run Dagster, the MLflow UI and the HTTP endpoint."),
     "status": ("mlops_assets.cli.status:status", "Show versions, reports and decisions."),
     "releases": ("mlops_assets.cli.status:releases", "List a model's releases and rollbacks."),
+    "card": ("mlops_assets.cli.card:card", "Print a version's model card or data sheet."),
     "alerts": ("mlops_assets.cli.alerts:alerts", "List what people were told, open ones first."),
     "approve": ("mlops_assets.cli.release:approve", "Release a challenger that passed its gates."),
     "rollback": ("mlops_assets.cli.release:rollback", "Restore a model's previous champion."),

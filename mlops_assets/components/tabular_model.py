@@ -8,6 +8,7 @@ import dagster as dg
 from mlops_assets.assets import (
     batch,
     canary,
+    cards,
     data,
     monitoring,
     online,
@@ -32,6 +33,7 @@ ASSETS = (
     training.training_set,
     training.challenger,
     release.champion,
+    cards.model_card,
     monitoring.predictions,
     monitoring.ground_truth,
     monitoring.drift_report,

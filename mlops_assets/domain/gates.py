@@ -153,6 +153,22 @@ def serves_as_trained(parity: ParityResult, latency_ms: float, limit_ms: float) 
     return GateResult("serves_as_trained", parity.holds and fast, reason, evidence)
 
 
+def documented(missing: Sequence[str], required: bool) -> GateResult:
+    """People have said what the model is for, who answers for it, and where it must not be used.
+
+    `missing` are the places in defs.yaml where they have not.
+    """
+    name = "documented"
+    if not missing:
+        return GateResult(name, True, "purpose, owner and limits are filled in")
+    places = ", ".join(missing)
+    if required:
+        return GateResult(
+            name, False, f"fill in {places} in defs.yaml: gates.require_card asks for it"
+        )
+    return GateResult(name, True, f"not filled in, and not required: {places}")
+
+
 def _parts(values: NDArray[Any]) -> list[tuple[str, NDArray[np.intp]]]:
     """Each distinct value as text with its row numbers, in sorted order."""
     names, where = np.unique(np.asarray(values).astype(str), return_inverse=True)

@@ -1,7 +1,8 @@
 """The pictures that checks, reports and experiments carry, as matplotlib Figures.
 
 Those of a model's quality are made in `quality_plots`, those of its labels, slices and estimates
-in `service_plots`, those of its ageing in `staleness_plots`; here are the histories and the drift
+in `service_plots`, those of its ageing in `staleness_plots`, that of its card in `card_plots`;
+here are the histories and the drift
 of a model in service.
 `png` and `markdown_image` turn any of them into bytes and into Dagster metadata.
 """
@@ -26,6 +27,7 @@ from mlops_assets.reports.canvas import (
     png,
     release_marks,
 )
+from mlops_assets.reports.card_plots import importance
 from mlops_assets.reports.quality_plots import (
     calibration,
     confusion_matrix,
@@ -42,6 +44,7 @@ __all__ = [
     "confusion_matrix",
     "estimate_history",
     "expected_losses",
+    "importance",
     "label_arrival",
     "loss_history",
     "markdown_image",

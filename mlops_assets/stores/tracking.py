@@ -49,6 +49,14 @@ def best_trial(metric: str, *, lower_is_better: bool) -> str:
     return str(found[0].data.tags[TRIAL_TAG])
 
 
+def active_run() -> tuple[str, str]:
+    """Id and address of the artifacts of the run that is active."""
+    import mlflow
+
+    info = mlflow.active_run().info
+    return str(info.run_id), str(info.artifact_uri)
+
+
 def log_training(
     *,
     rows: pd.DataFrame,

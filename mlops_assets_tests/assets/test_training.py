@@ -23,8 +23,8 @@ from mlops_assets_tests.loop import History, Loop, add_parcels, checks, errors, 
 BINARY = {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier"}
 REGRESSION = {"mae", "rmse", "r2"}
 PLOTS = {
-    "flight_delay": {"confusion_matrix", "roc", "calibration"},
-    "bike_demand": {"predicted_against_actual", "residuals"},
+    "flight_delay": {"confusion_matrix", "roc", "calibration", "importance"},
+    "bike_demand": {"predicted_against_actual", "residuals", "importance"},
 }
 GATES = {
     "minimum_quality",
@@ -32,6 +32,7 @@ GATES = {
     "slices_hold",
     "calibrated",
     "serves_as_trained",
+    "documented",
 }
 TRAIN = """
 import sys

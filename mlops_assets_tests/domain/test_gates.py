@@ -5,6 +5,7 @@ from mlops_assets.domain.evaluation import Floats
 from mlops_assets.domain.gates import (
     SliceRule,
     calibrated,
+    documented,
     minimum_quality,
     not_worse_than_champion,
     serves_as_trained,
@@ -156,3 +157,12 @@ def test_serving_must_be_both_faithful_and_fast(holds: bool, latency: float, pas
     assert result.passed is passed
     assert "100% of 100 rows" in result.reason
     assert f"{latency:.3g} ms" in result.reason
+
+
+def test_a_card_is_asked_for_only_where_it_is_required():
+    assert documented((), required=True).passed
+    found = documented(("owner", "card.limits"), required=True)
+    assert not found.passed
+    assert "fill in owner, card.limits in defs.yaml" in found.reason
+    assert documented(("owner",), required=False).reason == "not filled in, and not required: owner"
+    assert documented(("owner",), required=False).passed

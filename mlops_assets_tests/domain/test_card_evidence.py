@@ -1,0 +1,39 @@
+from mlops_assets.domain.card_evidence import calibration, importance, quality, slices
+from mlops_assets.domain.document import Paragraph, Picture, Table
+from mlops_assets.domain.importance import Importance
+from mlops_assets_tests.domain.cards import facts, interval
+
+
+def test_metrics_without_a_guess_leave_its_cell_empty():
+    (table, *_) = quality(facts(guess={}), {})
+    assert isinstance(table, Table)
+    assert [row[3] for row in table.rows] == ["", ""]
+
+
+def test_parts_that_nobody_declared_are_said_to_be_found():
+    (_, told) = slices(facts(slices_declared=False))
+    assert isinstance(told, Paragraph)
+    assert "of every category of few values" in told.text
+
+
+def test_calibration_without_a_limit_says_so_and_shows_its_picture():
+    told, picture = calibration(facts(calibration_limit=None), {"calibration": "curve"})
+    assert isinstance(told, Paragraph)
+    assert "no limit is set" in told.text
+    assert picture == Picture("calibration", "curve")
+
+
+def test_an_input_that_does_harm_is_told_from_one_without_use():
+    rises = {"weight": 0.2, "zone": 0.001, "day": -0.3}
+    (table, *_) = importance(
+        facts(importances=tuple(Importance(name, interval(rise)) for name, rise in rises.items())),
+        {},
+    )
+    assert isinstance(table, Table)
+    assert [row[-1] for row in table.rows] == ["", "may be chance", "no help: the loss falls"]
+
+
+def test_the_metric_that_decides_comes_first():
+    (table, *_) = quality(facts(primary_metric="roc_auc"), {})
+    assert isinstance(table, Table)
+    assert table.rows[0][0] == "area under the ROC curve (decides)"
