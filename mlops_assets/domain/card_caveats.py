@@ -54,8 +54,9 @@ def _skill(facts: VersionFacts) -> list[str]:
     noise = CALIBRATION_NOISE / (holdout.rows / 10) ** 0.5
     if facts.task != "regression" and facts.calibration > 3 * noise and facts.calibration > 0.05:
         found.append(
-            f"Its probabilities are off by {number(facts.calibration)} on average: do not take "
-            "them at face value."
+            f"Its probabilities are off by {number(facts.calibration)} on average (it says "
+            f"{facts.told:.1%}, and {facts.happened:.1%} came true): do not take them at face "
+            "value."
         )
     if facts.label_coverage < 0.95:
         found.append(

@@ -71,6 +71,8 @@ def facts(**changes: Any) -> VersionFacts:
         slices_declared=True,
         calibration=0.01,
         calibration_limit=0.1,
+        told=0.3,
+        happened=0.29,
         importances=(Importance("weight", interval(0.2)), Importance("zone", interval(0.001))),
         gates=(Verdict("minimum_quality", True, "roc_auc 0.8"), Verdict("calibrated", True, "ok")),
         label_coverage=0.99,

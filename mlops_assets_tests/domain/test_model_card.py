@@ -69,7 +69,7 @@ def test_every_metric_part_gate_and_input_is_in_a_table():
 def test_a_regression_is_told_by_its_errors():
     metrics = {"mae": Interval(5, 4, 6)}
     found = text(task="regression", metrics=metrics, primary_metric="mae", calibration=-2.0)
-    assert "On average the predictions are 2 below the truth" in found
+    assert "On average the predictions are 2 below the truth: 0.3 were predicted" in found
     assert "median label" in found
 
 
