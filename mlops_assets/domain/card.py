@@ -4,12 +4,9 @@
 `Since` what happened afterwards. `domain.model_card` and `domain.data_sheet` make pages of them.
 """
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
-
-from pydantic import TypeAdapter
 
 from mlops_assets.domain.contract import Task
 from mlops_assets.domain.evaluation import Interval
@@ -152,16 +149,6 @@ class VersionFacts:
     def part(self, name: str) -> Part:
         """One part of the split."""
         return next(part for part in self.parts if part.name == name)
-
-    def to_json(self) -> str:
-        """Serialise."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, raw: str) -> "VersionFacts":
-        """Read what `to_json` wrote. Raises pydantic's ValidationError for anything else."""
-        found: VersionFacts = TypeAdapter(cls).validate_json(raw)
-        return found
 
 
 @dataclass(frozen=True)

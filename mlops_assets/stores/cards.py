@@ -7,12 +7,13 @@ without asking the registry.
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from mlops_assets.domain.card import Move, ServedPeriod, Since, VersionFacts
 from mlops_assets.stores.files import write_atomically
@@ -23,6 +24,7 @@ from mlops_assets.stores.release_log import ReleaseLog
 
 TABLE = "cards"
 FOLDER = "card"
+_FACTS = TypeAdapter(VersionFacts)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Cards:
         pictures = {name: base64.b64encode(png).decode() for name, png in card.pictures.items()}
         row = {
             "version": version,
-            "facts": card.facts.to_json(),
+            "facts": json.dumps(asdict(card.facts)),
             "pictures": json.dumps(pictures),
             "run_id": card.run_id,
             "artifacts": card.artifacts,
@@ -70,7 +72,7 @@ class Cards:
             if row["version"] == version:
                 pictures = json.loads(row["pictures"])
                 return KeptCard(
-                    VersionFacts.from_json(row["facts"]),
+                    _FACTS.validate_json(row["facts"]),
                     {name: base64.b64decode(png) for name, png in pictures.items()},
                     row["run_id"],
                     row["artifacts"],

@@ -1,19 +1,5 @@
-import pytest
-from pydantic import ValidationError
-
-from mlops_assets.domain.card import Notes, VersionFacts
+from mlops_assets.domain.card import Notes
 from mlops_assets_tests.domain.cards import NOTES, facts
-
-
-def test_facts_survive_being_written_and_read():
-    found = facts()
-    assert VersionFacts.from_json(found.to_json()) == found
-    assert list(VersionFacts.from_json(found.to_json()).inputs) == ["zone", "weight"]
-
-
-def test_what_are_no_facts_is_refused():
-    with pytest.raises(ValidationError):
-        VersionFacts.from_json('{"model": "parcels"}')
 
 
 def test_notes_name_what_is_not_filled_in():
