@@ -34,6 +34,7 @@ KINDS = {
     "training_set": {"Delta Lake"},
     "challenger": {"Scikit Learn", "ML Flow", "onnx"},
     "champion": {"ML Flow"},
+    "model_card": {"ML Flow"},
     "predictions": {"Delta Lake"},
     "ground_truth": {"Delta Lake"},
     "drift_report": {"evidently"},

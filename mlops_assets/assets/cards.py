@@ -13,9 +13,7 @@ def model_card(model: Model) -> dg.AssetsDefinition:
     """The asset of the champion's card and data sheet."""
 
     @dg.asset(
-        **options(
-            model, "model_card", group="release", kinds={"markdown", "mlflow"}, per_period=False
-        ),
+        **options(model, "model_card", group="release", kinds={"mlflow"}, per_period=False),
         description="The model card (Mitchell et al. 2019) and the data sheet (Gebru et al. 2018) "
         "of the champion, made anew with each release and each report. Every version has its own, "
         "as Markdown and HTML in `card/` of its MLflow run; `mlops card` prints them.",

@@ -47,7 +47,8 @@ def test_where_a_person_approves_the_training_job_has_no_champion(trained: Loop)
         return {key.path[-1] for key in keys}
 
     assert assets(f"{MODEL}__train") == {"training_set", "challenger"}
-    assert assets("bike_demand__train") == {"training_set", "challenger", "champion"}
+    released = {"training_set", "challenger", "champion", "model_card"}
+    assert assets("bike_demand__train") == released
 
 
 def test_a_challenger_that_waits_for_a_person_has_passed_and_does_not_serve(trained: Loop):

@@ -147,6 +147,7 @@ def test_a_restatement_decides_nothing(story: Story):
         "features",
         "ground_truth",
         "performance_report",
+        "model_card",
     }
     told = loop.tick(RETRAIN, story.cursor)
     assert not told.run_requests
