@@ -63,12 +63,18 @@ def unseen(spec: ModelSpec, fitted: pd.DataFrame, holdout: pd.DataFrame) -> dict
 
 
 def derived(spec: ModelSpec) -> tuple[str, ...]:
-    """What is computed inside the pipeline, and from what."""
-    return tuple(
+    """What is computed inside the pipeline or from the past, and from what."""
+    past = (
+        f"{rule.name}: {rule.aggregate} of {rule.column or 'rows'} in the {rule.window} before, by "
+        f"{rule.entity or spec.entity}"
+        for rule in spec.history
+    )
+    inside = (
         f"{rule.name}: {rule.kind} of "
         + (f"the event time in {rule.zone}" if rule.part else ", ".join(rule.columns))
         for rule in spec.derived
     )
+    return (*past, *inside)
 
 
 def source(spec: ModelSpec) -> str:
