@@ -41,6 +41,18 @@ class History(Part):
         "periods are short.",
     )
 
+    @classmethod
+    def of(cls, rule: HistoryRule) -> "History":
+        """From a rule as contracts carry it."""
+        return cls(
+            name=rule.name,
+            entity=rule.key,
+            aggregate=rule.aggregate,
+            column=rule.column,
+            window=timedelta(seconds=rule.window_seconds),
+            until=rule.until,
+        )
+
     def rule(self, entity: str, every: Every) -> HistoryRule:
         """The rule as contracts carry it."""
         return HistoryRule(

@@ -7,6 +7,7 @@ import dagster as dg
 
 from mlops_assets.assets.data import RETRIES
 from mlops_assets.assets.options import key, options
+from mlops_assets.domain.history import LENGTHS
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 
@@ -22,6 +23,7 @@ def online_history(model: Model) -> dg.AssetsDefinition:
         "`history` are answered from it.",
         deps=[dg.AssetDep(key(model, "features"), partition_mapping=dg.AllPartitionMapping())],
         retry_policy=RETRIES,
+        freshness_policy=_freshness(model),
         output_required=False,
         check_specs=[
             dg.AssetCheckSpec(
@@ -32,10 +34,11 @@ def online_history(model: Model) -> dg.AssetsDefinition:
         ],
     )
     def _online_history(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
-        from mlops_assets.stores.online_publication import publish
+        from mlops_assets.stores.online_publication import publish, with_rules_of_versions
 
         ready = set(context.instance.get_materialized_partitions(key(model, "features")))
-        found = publish(model, stores.lake, stores.online, ready, stores.clock.now())
+        wanted = with_rules_of_versions(model, stores.lake, stores.bundles)
+        found = publish(wanted, stores.lake, stores.online, ready, stores.clock.now())
         if found is not None:
             yield dg.MaterializeResult(
                 metadata={
@@ -56,3 +59,11 @@ def online_history(model: Model) -> dg.AssetsDefinition:
         )
 
     return _online_history
+
+
+def _freshness(model: Model) -> dg.FreshnessPolicy | None:
+    """Dagster's own watch: a publication per period. A history that has ended needs none."""
+    if model.spec.period.end is not None:
+        return None
+    length = LENGTHS[model.calendar.every]
+    return dg.FreshnessPolicy.time_window(fail_window=2 * length, warn_window=1.5 * length)

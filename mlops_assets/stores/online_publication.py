@@ -1,12 +1,16 @@
 """What is published of a model's past: the events that requests from now on can need."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 
+from mlops_assets.domain.contract import Contract
 from mlops_assets.spec import Model
+from mlops_assets.spec_history import History
+from mlops_assets.stores.bundles import CONTRACT
 from mlops_assets.stores.entity_events import KeyedEvents, Past, reach
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.online import KeyHistory, OnlineStore
@@ -28,6 +32,25 @@ class Publication:
     def is_fresh(self) -> bool:
         """Whether every period that is over is in it."""
         return self.until >= self.due
+
+
+def with_rules_of_versions(model: Model, lake: Lake, bundles: Path) -> Model:
+    """The model, with the rules that versions in the bundle cache were trained with besides.
+
+    A version serves on after `history` was changed, and asks for what its contract names. Rules on
+    columns that valid rows never had are left out.
+    """
+    known = {(rule.key, rule.column, rule.window_seconds) for rule in model.spec.history_rules}
+    held = lake.schema(model.name, "validated_data")
+    more = []
+    for path in sorted((bundles / model.name).glob(f"[0-9]*/{CONTRACT}")):
+        for rule in Contract.from_json(path.read_bytes()).history:
+            about = (rule.key, rule.column, rule.window_seconds)
+            if about not in known and {rule.key, rule.column} - {""} <= held.keys():
+                known.add(about)
+                more.append(History.of(rule))
+    spec = model.spec.model_copy(update={"history": (*model.spec.history, *more)})
+    return replace(model, spec=spec)
 
 
 def publish(

@@ -1,9 +1,12 @@
 """Inputs from the past through the whole loop: lake, training, publication, endpoint, log."""
 
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from dagster import FreshnessPolicy
 
 from mlops_assets.domain.features import as_arrays, model_frame
 from mlops_assets.stores import monitoring
@@ -58,6 +61,22 @@ def test_ingesting_publishes_and_tells_what(loop: Loop, regulars: History):
     check = checks(regulars.ingest)["published_in_time"]
     assert check.passed
     assert "published until 2026-01-09 00:00" in check.description
+
+
+@pytest.mark.parametrize("job", ["ingest", "close", "restate"])
+def test_every_job_that_reads_periods_publishes_them(loop: Loop, job: str):
+    """So a replay, which runs these jobs, publishes as it goes."""
+    for model, expected in (("regulars", True), ("parcels", False)):
+        found = loop.definitions.resolve_job_def(f"{model}__{job}")
+        assert (f"{model}__online_history" in found.graph.node_dict) is expected
+
+
+def test_dagster_watches_the_age_of_a_publication(loop: Loop):
+    asset = loop.definitions.resolve_assets_def(["regulars", "online_history"])
+    (policy,) = (spec.freshness_policy for spec in asset.specs)
+    assert policy == FreshnessPolicy.time_window(
+        fail_window=timedelta(days=2), warn_window=timedelta(days=1.5)
+    )
 
 
 def test_the_version_serves_as_it_was_trained(loop: Loop, regulars: History):
