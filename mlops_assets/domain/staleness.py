@@ -30,14 +30,14 @@ GROWTH, GROWTH_SD = 450.0, 300.0
 # How much two versions' distance to fresh scouts may differ, and what a period's mean varies by.
 VERSION_SD, PERIOD_SD, ROW_SD = 0.05, 0.02, 0.9
 WINDOWS = (4, 8, 16)
-NEWEST, MEMORY = 8, 60
+NEWEST, MEMORY = 12, 60
 # The excess of the newest periods, shrunk towards what the age explains.
 SMOOTHED, SHRINK = 4, 0.5
 # A shorter window must be better by so much of the loss, less so many standard errors.
 # Models surely age where scouts of one of these ages lose more than fresh ones, by so many standard
 # errors over the periods. In unchanging rows that is so in about 3 of 100 periods.
 TELLING_AGES, SURE_ERRORS, SURE_PERIODS = (4, 6, 8), 2.0, 4
-WINDOW_GAIN, WINDOW_ERRORS, WINDOW_PERIODS = 0.02, 1.0, 3
+WINDOW_GAIN, WINDOW_ERRORS, WINDOW_PERIODS = 0.005, 1.5, 3
 
 
 @dataclass(frozen=True)
