@@ -23,7 +23,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -82,15 +82,12 @@ def _tell(file: Path | None, replayed: Iterable[Any], shifted: Sequence[shifts.O
 
 def _all(pool: ProcessPoolExecutor, jobs: Sequence[tuple[Any, ...]], what: str) -> Iterable[Any]:
     """Results in the order of the jobs; progress goes to stderr."""
-    waiting = [pool.submit(_call, *job) for job in jobs]
+    # Nothing of this module may be submitted: a spawned process does not import a `__main__`.
+    waiting = [pool.submit(job, *arguments) for job, *arguments in jobs]
     for done, _ in enumerate(as_completed(waiting), 1):
         print(f"\r{what}: {done} of {len(jobs)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return [one.result() for one in waiting]
-
-
-def _call(job: Callable[..., Any], *arguments: Any) -> Any:
-    return job(*arguments)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
