@@ -184,6 +184,8 @@ class PredictionService:
         """The threads that should answer, or None where the answer takes no time."""
         if path == "/metrics":
             return self._bulk
+        if path == "/health" and self._histories.is_remote:
+            return self._exact
         state = self._models.models.get(self._model_of(path))
         if state is None or state.loaded is None:
             return None

@@ -1,6 +1,9 @@
 """Inputs from the past through the whole loop: lake, training, publication, endpoint, log."""
 
+import asyncio
+import json
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +14,11 @@ from dagster import FreshnessPolicy
 from mlops_assets.domain.features import as_arrays, model_frame
 from mlops_assets.stores import monitoring
 from mlops_assets.stores.bundles import load_scorer
+from mlops_assets.stores.online import OnlineStore
 from mlops_assets_tests.loop import History, Loop, checks, errors, utc
 from mlops_assets_tests.regulars import NAMES, by_hand
+from serving.http import PredictionService
+from serving.models import ModelSet
 
 DAY = "2026-01-09"
 # Those that serving knows as training does, because they count whole periods.
@@ -108,6 +114,33 @@ def test_only_the_key_gives_the_answer_that_all_inputs_give(loop: Loop, answered
     again = loop.serve("regulars", "whole", whole)
     told = [one["probability"]["1"] for one in again["predictions"]]
     np.testing.assert_allclose(told, logged["served"].head(30), atol=1e-12)
+
+
+@pytest.mark.parametrize("url", ["", "postgresql://nobody@127.0.0.1:9/nothing"])
+def test_the_endpoint_tells_how_old_the_past_is_and_when_its_store_is_away(
+    loop: Loop, answered: pd.DataFrame, tmp_path: Path, url: str
+):
+    models = ModelSet(loop.settings.serving_state)
+    models.refresh()
+    store = OnlineStore(url) if url else loop.stores.online
+    service = PredictionService(models, tmp_path, online=store)
+    body = json.dumps({"records": loop.requests("regulars", DAY)[:1]}).encode()
+    try:
+        health, answer = (
+            asyncio.run(service.answer(method, path, {}, body))
+            for method, path in (("GET", "/health"), ("POST", "/v1/models/regulars/predict"))
+        )
+    finally:
+        service.close()
+    told = json.loads(health.body)
+    if url:
+        assert answer.status == 503
+        assert told["status"] == "degraded"
+        assert told["reason"] == "regulars: the online store of history does not answer"
+    else:
+        assert answer.status == 200
+        assert told["status"] == "ok"
+        assert told["models"]["regulars"]["history"]["keys"] == 43
 
 
 def test_drift_of_an_entitys_past_is_watched_and_of_a_zones_is_not(
