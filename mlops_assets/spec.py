@@ -181,6 +181,11 @@ class Training(Part):
         description="At most so many training rows in the search, drawn evenly; the winner is "
         "refitted on all of them.",
     )
+    class_weight: Literal["balanced"] | None = Field(
+        default=None,
+        description="Classification: balanced fits as if every class were equally frequent, and "
+        "then divides the probabilities by what that added, so that they stay those of the rows.",
+    )
     seed: int = Field(default=0, ge=0, description="Seed of every random choice.")
 
 
@@ -370,6 +375,11 @@ class ModelSpec(Part):
     entity: str = Field(description="Column that identifies a row's subject.")
     event_time: str = Field(description="Column with the time of the event, in UTC.")
     label: Label = Field(description="What is predicted, and when the truth is known.")
+    weight: str = Field(
+        default="",
+        description="Column with how much a row counts, a number above 0, in fitting and in every "
+        "metric; never an input. Empty: all rows count the same.",
+    )
     period: Period = Field(description="How history is cut.")
     columns: dict[str, ShortColumn] = Field(
         min_length=1, description="The model's inputs; `name: type`, or `type?` if nullable."
@@ -413,8 +423,7 @@ class ModelSpec(Part):
     def source_columns(self) -> tuple[str, ...]:
         """Every column that is read from the source, each once."""
         names = [self.entity, self.event_time, *self.columns, self.label.column]
-        if self.label.known_at:
-            names.append(self.label.known_at)
+        names += [name for name in (self.label.known_at, self.weight) if name]
         return tuple(dict.fromkeys(names))
 
     @property
@@ -452,6 +461,7 @@ class ModelSpec(Part):
                 self.label.known_at,
                 self.event_time,
             ),
+            weight=self.weight,
         )
 
     def contract(self, model: str, classes: tuple[str, ...]) -> Contract:

@@ -212,6 +212,8 @@ def _place_of(table: Table, reason: str) -> Place:
         return ("columns", reason)
     if reason in (spec.label.column, spec.label.known_at):
         return ("label", "column" if reason == spec.label.column else "known_at")
+    if reason == spec.weight:
+        return ("weight",)
     for place, rule in enumerate(spec.validation.checks):
         if reason.startswith(f"rule {rule.name!r}"):
             return ("validation", "checks", place)

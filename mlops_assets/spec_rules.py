@@ -13,7 +13,7 @@ from mlops_assets.domain.periods import Calendar
 from mlops_assets.spec import LOWER_IS_BETTER, TASK_METRICS, ModelSpec
 
 LAKE_COLUMNS = ("period", "reasons")
-LABEL_COLUMNS = ("label", "label_known_at")
+LABEL_COLUMNS = ("label", "label_known_at", "row_weight")
 # Columns of the lake's own tables and of the prediction log, and outputs of ONNX graphs.
 RESERVED = (
     *LAKE_COLUMNS,
@@ -80,6 +80,7 @@ def _unknown(spec: ModelSpec, found: Sequence[str]) -> Iterator[Problem]:
         spec.event_time: ("event_time",),
         spec.label.column: ("label", "column"),
         **({spec.label.known_at: ("label", "known_at")} if spec.label.known_at else {}),
+        **({spec.weight: ("weight",)} if spec.weight else {}),
         **{name: ("columns", name) for name in spec.columns},
     }
     for name, place in places.items():
@@ -101,6 +102,12 @@ def _names(spec: ModelSpec) -> Iterator[Problem]:
             yield Problem(
                 ("columns", name),
                 f"{name!r} is known only together with the label; remove it from columns",
+            )
+        elif name == spec.weight:
+            yield Problem(
+                ("columns", name),
+                f"{name!r} is the weight: requests do not have it, so it is no input; remove it "
+                "from columns or from weight",
             )
         elif name in (spec.entity, spec.event_time):
             yield Problem(
@@ -127,7 +134,13 @@ def _roles(spec: ModelSpec) -> Iterator[Problem]:
         ("event_time",): spec.event_time,
         ("label", "column"): spec.label.column,
         ("label", "known_at"): spec.label.known_at,
+        ("weight",): spec.weight,
     }
+    others = [name for place, name in places.items() if place != ("weight",)]
+    if spec.weight and spec.weight in others:
+        yield Problem(
+            ("weight",), f"{spec.weight!r} already has a role; name the column of weights"
+        )
     for place, name in places.items():
         taken = LAKE_COLUMNS if place[0] == "label" else (*LAKE_COLUMNS, *LABEL_COLUMNS)
         if name in taken:
@@ -232,6 +245,8 @@ def _training(spec: ModelSpec) -> Iterator[Problem]:
             )
     if spec.training.quantiles and spec.task != "regression":
         yield Problem(("training", "quantiles"), f"quantiles are for a regression, not {spec.task}")
+    if spec.training.class_weight and spec.task == "regression":
+        yield Problem(("training", "class_weight"), "a regression has no classes to balance")
     window = spec.training.window
     if window.last is not None and window.last < window.min:
         yield Problem(

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from mlops_assets_tests.delays import add_delays
-from mlops_assets_tests.loop import add_model, add_parcels, shipped
 from mlops_assets_tests.regulars import add_regulars
+from mlops_assets_tests.loop import add_model, add_parcels, parcels, shipped
 
 SHORT_TRAINING = {
     "window": {"min": 3},
@@ -30,6 +33,30 @@ SLOW_CANDIDATES = [
 ]
 
 
+def add_insured(models: Path, name: str) -> None:
+    """Parcels that count by their value; few take as long as 50 hours, few have no value."""
+    rows = parcels(10)
+    draw = np.random.default_rng(9)
+    is_far = np.array(rows["zone"].to_pylist()) == "abroad"
+    value = draw.lognormal(3, 1, rows.num_rows) * np.where(is_far, 3, 1)
+    value = pa.array(value, mask=draw.random(rows.num_rows) < 0.005)
+    add_parcels(
+        models,
+        name,
+        rows.append_column("value", value),
+        weight="value",
+        label={"column": "hours", "above": 50, "known_at": "arrived_at"},
+        training={
+            "window": {"min": 3},
+            "validation": 1,
+            "holdout": 2,
+            "class_weight": "balanced",
+            "candidates": [{"estimator": "logistic_regression"}],
+        },
+        validation={"min_rows": 100, "max_rejected_share": 0.05},
+    )
+
+
 def add_scenarios(models: Path) -> None:
     """Write every model's folder."""
     add_model(models, "bike_demand", shipped("bike_demand"))
@@ -43,6 +70,7 @@ def add_scenarios(models: Path) -> None:
     add_parcels(models, "timed", gates={"margin": 0.2}, derived=FROM_TIME)
     add_delays(models, "delays")
     add_regulars(models, "regulars")
+    add_insured(models, "insured")
     # Reports that are written by the tests.
     for name in ("stormy", "governed", "alerting"):
         add_parcels(models, name, days=4, retraining={"cooldown": 0, "budget_per_month": None})

@@ -80,6 +80,18 @@ def test_a_good_spec_has_no_problem():
         ),
         (("columns", "id"), "already the entity", {"columns": columns(id="number")}),
         (("columns", "at"), "already the event time", {"columns": columns(at="number")}),
+        (
+            ("columns", "share"),
+            "is the weight",
+            {"columns": columns(share="number"), "weight": "share"},
+        ),
+        (("weight",), "already has a role", {"weight": "late"}),
+        (("weight",), "lake uses itself", {"weight": "period"}),
+        (
+            ("training", "class_weight"),
+            "no classes",
+            {"task": "regression", "training": {"class_weight": "balanced"}},
+        ),
         (("columns", "period"), "lake uses itself", {"columns": columns(period="number")}),
         (
             ("columns", "probabilities"),

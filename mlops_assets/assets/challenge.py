@@ -80,12 +80,20 @@ def make_challenger(
     derived = spec.derived_steps()
     say(f"refitting {searched.winner.name} on {len(refit_rows)} rows")
     pipeline = fit(
-        searched.winner, contract, derived, refit_rows.frame, refit_rows.y, spec.training.seed
+        searched.winner,
+        contract,
+        derived,
+        refit_rows.frame,
+        refit_rows.y,
+        spec.training.seed,
+        weights=refit_rows.weights,
+        balanced=spec.training.class_weight == "balanced",
     )
     outputs = outputs_of(pipeline, holdout.frame, spec.task)
     found = _metrics(model, holdout, outputs)
-    by_class = class_quality(holdout.y, outputs, classes) if classes else ()
-    losses = row_losses(spec.task, holdout.y, outputs)
+    weights = holdout.weights
+    by_class = class_quality(holdout.y, outputs, classes, weights) if classes else ()
+    losses = row_losses(spec.task, holdout.y, outputs, weights)
     champion, theirs = champion_losses(model, stores, holdout)
     coverage = training_rows.coverage(model, stores.lake, manifest, split.holdout)
     with tracking.scratch_folder() as scratch:
@@ -171,9 +179,11 @@ def make_challenger(
 
 
 def _metrics(model: Model, rows: Rows, outputs: np.ndarray) -> dict[str, float]:
-    found = metrics(model.spec.task, rows.y, outputs, rows.classes)
+    found = metrics(model.spec.task, rows.y, outputs, rows.classes, rows.weights)
     quantiles = model.spec.training.quantiles
-    return found | (pinball_losses(rows.y, outputs, quantiles) if quantiles else {})
+    if not quantiles:
+        return found
+    return found | pinball_losses(rows.y, outputs, quantiles, rows.weights)
 
 
 def _search(
@@ -198,7 +208,16 @@ def _search(
     tried = []
     for place, trial in enumerate(todo, 1):
         started = time.perf_counter()
-        fitted = fit(trial, contract, derived, train.frame, train.y, spec.training.seed)
+        fitted = fit(
+            trial,
+            contract,
+            derived,
+            train.frame,
+            train.y,
+            spec.training.seed,
+            weights=train.weights,
+            balanced=spec.training.class_weight == "balanced",
+        )
         outputs = outputs_of(fitted, validation.frame, spec.task)
         scores = _metrics(model, validation, outputs)
         seconds = time.perf_counter() - started
@@ -234,6 +253,8 @@ def _log(
             "training_set": manifest.id,
             "rows": manifest.rows,
             "seed": model.spec.training.seed,
+            **({"weight": model.spec.weight} if model.spec.weight else {}),
+            "class_weight": model.spec.training.class_weight,
         },
         metrics={f"holdout_{name}": value for name, value in found.items()},
         tags={**tags, "estimator": winner.name},

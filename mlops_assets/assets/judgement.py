@@ -46,7 +46,7 @@ def champion_losses(model: Model, stores: Stores, holdout: Rows) -> tuple[str, n
     outputs = scorer.score(as_arrays(holdout.frame))
     # A class that the champion does not know costs it the whole loss, as it does when it serves.
     y = holdout.known_to(scorer.contract.classes)
-    return champion.version, row_losses(model.spec.task, y, outputs)
+    return champion.version, row_losses(model.spec.task, y, outputs, holdout.weights)
 
 
 def seal_bundle(
@@ -71,7 +71,9 @@ def seal_bundle(
         files={
             "contract.json": contract.to_json(),
             "reference.json": profile.to_json(),
-            ESTIMATOR: fit_estimator(model.spec.task, holdout.y, outputs).to_json(),
+            ESTIMATOR: fit_estimator(
+                model.spec.task, holdout.y, outputs, holdout.weights
+            ).to_json(),
             EVIDENCE: json.dumps(evidence, sort_keys=True).encode(),
         },
         pipeline=pipeline,
@@ -129,7 +131,9 @@ def judge(
     slices = [SliceRule(s.column, s.min_rows, s.max_loss_ratio) for s in rules.slices]
     values = {rule.column: holdout.frame[rule.column].to_numpy() for rule in slices}
     seed = model.spec.training.seed
-    error = None if task == "regression" else calibration_error(holdout.y, outputs)
+    error = None
+    if task != "regression":
+        error = calibration_error(holdout.y, outputs, weights=holdout.weights)
     return (
         gates.minimum_quality(found, {str(name): limit for name, limit in rules.minimum.items()}),
         gates.not_worse_than_champion(

@@ -45,6 +45,7 @@ class Served:
     joined: pd.DataFrame
     y: np.ndarray
     outputs: np.ndarray
+    weights: np.ndarray | None
 
     @property
     def hours(self) -> np.ndarray:
@@ -76,7 +77,7 @@ def report_performance(model: Model, stores: Stores, period: str) -> Reported:
     lag = LabelLag.of(served.hours)
     intervals, slices = _intervals(model, served)
     classes = served.contract.classes if len(served.y) else ()
-    by_class = class_quality(served.y, served.outputs, classes) if classes else ()
+    by_class = class_quality(served.y, served.outputs, classes, served.weights) if classes else ()
     restatements = performance_reports.restated(
         reports.get(period),
         served.version,
@@ -108,7 +109,8 @@ def _served(model: Model, stores: Stores, period: str, answers: pd.DataFrame) ->
     bundle = stores.registry.cached_bundle(model.name, version, stores.bundles)
     contract = Contract.from_json((bundle / "contract.json").read_bytes())
     y, outputs, joined = monitoring.labelled(model, stores.lake, period, rows, contract)
-    return Served(version, bundle, contract, rows, joined, y, outputs)
+    weights = monitoring.weights_of(model, joined)
+    return Served(version, bundle, contract, rows, joined, y, outputs, weights)
 
 
 def _judge(
@@ -141,6 +143,7 @@ def _judge(
         # Versions of older releases of this software do not tell: every label may come.
         usual_coverage=released.get("label_coverage") or 1.0,
         immature=immature(stores.clock.now(), matures_at),
+        weights=served.weights,
     )
 
 
@@ -152,9 +155,10 @@ def _intervals(model: Model, served: Served) -> tuple[dict[str, Interval], list[
     values = {column: served.joined[column].to_numpy() for column in least}
     task, classes, seed = spec.task, served.contract.classes, spec.training.seed
     y, outputs = served.y, served.outputs
+    how: dict[str, Any] = {"confidence": CONFIDENCE, "seed": seed, "weights": served.weights}
     return (
-        metric_intervals(task, y, outputs, classes, confidence=CONFIDENCE, seed=seed),
-        slice_quality(task, y, outputs, classes, values, least, confidence=CONFIDENCE, seed=seed),
+        metric_intervals(task, y, outputs, classes, **how),
+        slice_quality(task, y, outputs, classes, values, least, **how),
     )
 
 
@@ -215,4 +219,4 @@ def _previous_losses(model: Model, stores: Stores, served: Served) -> tuple[str,
         return previous, None
     outputs = scorer.score(as_arrays(model_frame(served.joined, contract.columns)))
     y = encode(served.joined[LABEL], model.spec.task, scorer.contract.classes)
-    return previous, row_losses(model.spec.task, y, outputs)
+    return previous, row_losses(model.spec.task, y, outputs, served.weights)

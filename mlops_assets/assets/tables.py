@@ -11,7 +11,7 @@ import pyarrow as pa
 from mlops_assets.domain.bins import Bins
 from mlops_assets.domain.class_quality import ClassQuality
 from mlops_assets.domain.features import DeriveColumns, model_frame
-from mlops_assets.domain.labels import KNOWN_AT, LABEL
+from mlops_assets.domain.labels import KNOWN_AT, LABEL, WEIGHT
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.stores.delta_tables import PERIOD
 from mlops_assets.stores.identified import identified
@@ -31,7 +31,7 @@ def by_period(frame: pd.DataFrame, periods: Collection[str]) -> dict[str, pd.Dat
 def feature_rows(
     model: Model, rows: pd.DataFrame, past: Mapping[str, np.ndarray] | None = None
 ) -> pd.DataFrame:
-    """Entity (as text), event time, contract columns, derived columns, label and its time.
+    """Entity (as text), event time, contract columns, derived columns, label, its time, weight.
 
     `past` has the inputs that come from an entity's history, by name.
     """
@@ -41,7 +41,7 @@ def feature_rows(
     rows = rows.assign(event_time=known["event_time"], **(past or {}))
     frame = model_frame(rows, contract.columns)
     who = known[["entity", "event_time"]]
-    truth = known[[LABEL, KNOWN_AT]]
+    truth = known[[LABEL, KNOWN_AT, *([WEIGHT] if spec.weight else [])]]
     return pd.concat([who, frame, _derived(frame, spec), truth], axis=1)
 
 

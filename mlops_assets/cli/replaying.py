@@ -11,6 +11,7 @@ from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import ServiceError
 from mlops_assets.domain.evaluation import row_losses
 from mlops_assets.domain.features import as_arrays, model_frame
+from mlops_assets.domain.labels import LABEL, encode
 from mlops_assets.domain.timeline import PeriodRow
 from mlops_assets.resources import Stores
 from mlops_assets.settings import Settings
@@ -111,14 +112,24 @@ def losses(stores: Stores, model: Model, period: str) -> tuple[float | None, flo
         return None, None
     first = stores.releases.history(model.name)[0].to_version
     scorer = load_scorer(stores.registry.cached_bundle(model.name, first, stores.bundles))
-    contract: Contract = scorer.contract
-    y, outputs, joined = monitoring.labelled(model, stores.lake, period, served, contract)
-    if not len(y):
+    task, classes = model.spec.task, scorer.contract.classes
+    parts = []
+    for version, rows in served.groupby("version"):
+        # Versions may know different classes.
+        bundle = stores.registry.cached_bundle(model.name, str(version), stores.bundles)
+        contract = Contract.from_json((bundle / "contract.json").read_bytes())
+        y, outputs, joined = monitoring.labelled(model, stores.lake, period, rows, contract)
+        if len(y):
+            again = scorer.score(as_arrays(model_frame(joined, scorer.contract.columns)))
+            first_y = encode(joined[LABEL], task, classes)
+            live, before = row_losses(task, y, outputs), row_losses(task, first_y, again)
+            parts.append((live, before, monitoring.weights_of(model, joined)))
+    if not parts:
         return None, None
-    again = scorer.score(as_arrays(model_frame(joined, contract.columns)))
-    task = model.spec.task
-    live = float(np.mean(row_losses(task, y, outputs)))
-    return live, float(np.mean(row_losses(task, y, again)))
+    weights = None if parts[0][2] is None else np.concatenate([part[2] for part in parts])
+    both = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+    live_loss, first_loss = (float(np.average(one, weights=weights)) for one in both)
+    return live_loss, first_loss
 
 
 def stretch(model: Model, start: datetime, end: datetime) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mlops_assets.domain.evaluation import row_losses
+from mlops_assets.domain.evaluation import relative, row_losses
 
 
 @dataclass(frozen=True)
@@ -29,28 +29,32 @@ class ClassQuality:
 
 
 def class_quality(
-    y: NDArray[Any], outputs: NDArray[Any], classes: Sequence[str]
+    y: NDArray[Any],
+    outputs: NDArray[Any],
+    classes: Sequence[str],
+    weights: NDArray[Any] | None = None,
 ) -> tuple[ClassQuality, ...]:
     """The quality of each class, in the order of `classes`.
 
-    `y` (n,) and `outputs` (n, classes) as in evaluation.metrics. Raises DataError like it.
+    `y` (n,), `outputs` (n, classes) and `weights` (n,) as in evaluation.metrics. Raises DataError
+    like it.
     """
-    losses = row_losses("multiclass", y, outputs)
-    predicted = outputs.argmax(axis=1)
+    losses = row_losses("multiclass", y, outputs, weights)
+    predicted, counts = outputs.argmax(axis=1), relative(weights, len(y))
     found = []
     for place, name in enumerate(classes):
         are, told = y == place, predicted == place
-        rows, hits = int(are.sum()), int((are & told).sum())
+        hits, mine, all_told = (float(counts[x].sum()) for x in (are & told, are, told))
         found.append(
             ClassQuality(
                 name=name,
-                rows=rows,
-                share=rows / len(y),
-                told=float(outputs[:, place].mean()),
-                precision=hits / max(int(told.sum()), 1),
-                recall=hits / max(rows, 1),
-                f1=2 * hits / max(rows + int(told.sum()), 1),
-                log_loss=float(losses[are].mean()) if rows else None,
+                rows=int(are.sum()),
+                share=mine / len(y),
+                told=float((outputs[:, place] * counts).mean()),
+                precision=hits / (all_told or 1),
+                recall=hits / (mine or 1),
+                f1=2 * hits / (mine + all_told or 1),
+                log_loss=float(losses[are].sum()) / mine if mine else None,
             )
         )
     return tuple(found)

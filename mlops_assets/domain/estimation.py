@@ -99,8 +99,13 @@ class Estimate:
     calibrated: bool
 
 
-def fit_estimator(task: Task, y: NDArray[Any], outputs: NDArray[Any]) -> Estimator:
-    """Learn from the holdout: `y` (n,) and `outputs` (n, k) as in evaluation.metrics."""
+def fit_estimator(
+    task: Task, y: NDArray[Any], outputs: NDArray[Any], weights: NDArray[Any] | None = None
+) -> Estimator:
+    """Learn from the holdout: `y` (n,) and `outputs` (n, k) as in evaluation.metrics.
+
+    `weights` (n,) move the offset only: what is served later has none before its labels come.
+    """
     scores = np.asarray(outputs, dtype=np.float64)
     if len(y) != len(scores) or len(y) < 2:
         raise DataError(f"an estimator needs 2 or more labelled rows, not {len(y)}")
@@ -110,7 +115,7 @@ def fit_estimator(task: Task, y: NDArray[Any], outputs: NDArray[Any]) -> Estimat
     else:
         curves = [_isotonic(scores[:, k], np.asarray(y) == k) for k in range(scores.shape[1])]
     plain = Estimator(task, tuple(curves), len(y))
-    missed = float(row_losses(task, y, scores).mean()) - estimate(plain, scores).loss
+    missed = float(row_losses(task, y, scores, weights).mean()) - estimate(plain, scores).loss
     return replace(plain, offset=missed)
 
 

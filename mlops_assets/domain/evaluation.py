@@ -34,8 +34,25 @@ class Interval:
     upper: float
 
 
+def relative(weights: NDArray[Any] | None, rows: int) -> Floats:
+    """How much each of `rows` rows counts, 1 on average; all the same without `weights` (n,).
+
+    Raises DataError for weights that are no numbers above 0.
+    """
+    if weights is None:
+        return np.ones(rows)
+    counts = np.asarray(weights, dtype=np.float64)
+    if len(counts) != rows or not (np.isfinite(counts).all() and (counts > 0).all()):
+        raise DataError(f"{rows} rows need as many weights above 0; some are missing or are not")
+    return np.asarray(counts / counts.mean())
+
+
 def metrics(
-    task: Task, y: NDArray[Any], outputs: NDArray[Any], classes: Sequence[str]
+    task: Task,
+    y: NDArray[Any],
+    outputs: NDArray[Any],
+    classes: Sequence[str],
+    weights: NDArray[Any] | None = None,
 ) -> dict[str, float]:
     """Every metric of the task that is defined on these rows.
 
@@ -44,52 +61,63 @@ def metrics(
     recall and f1 are those of class 1 (binary) or the mean over the classes (multiclass), Brier
     is the squared error of p(class 1), or summed over the classes. roc_auc (multiclass: mean of
     one class against the rest) and r2 are left out where they are undefined, as on rows of a
-    single class. Raises DataError for no rows, wrong shapes or values that are not finite.
+    single class. With `weights` (n,) rows count in proportion to them. Raises DataError for no
+    rows, wrong shapes or values that are not finite.
     """
     truth, scores = _checked(task, y, outputs)
+    counts = relative(weights, len(truth))
     if task == "regression":
-        return _regression_metrics(truth, scores[:, 0])
+        return _regression_metrics(truth, scores[:, 0], counts)
     if classes and len(classes) != scores.shape[1]:
         raise DataError(f"outputs have {scores.shape[1]} columns for {len(classes)} classes")
     predicted = scores.argmax(axis=1)
     onehot = truth[:, None] == np.arange(scores.shape[1])
     judged = [1] if task == "binary" else list(range(scores.shape[1]))
-    quality = np.array([_precision_recall_f1(truth == c, predicted == c) for c in judged])
+    quality = np.array([_precision_recall_f1(truth == c, predicted == c, counts) for c in judged])
     precision, recall, f1 = quality.mean(axis=0)
     result = {
-        "accuracy": float((predicted == truth).mean()),
+        "accuracy": float(((predicted == truth) * counts).mean()),
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
-        "log_loss": float(row_losses(task, truth, scores).mean()),
-        "brier": _brier(onehot, scores, binary=task == "binary"),
+        "log_loss": float(row_losses(task, truth, scores, counts).mean()),
+        "brier": _brier(onehot, scores, counts, binary=task == "binary"),
     }
-    areas = [_roc_auc(onehot[:, c], scores[:, c]) for c in judged]
+    areas = [_roc_auc(onehot[:, c], scores[:, c], counts) for c in judged]
     defined = [area for area in areas if area is not None]
     return result | ({"roc_auc": float(np.mean(defined))} if defined else {})
 
 
-def row_losses(task: Task, y: NDArray[Any], outputs: NDArray[Any]) -> Floats:
+def row_losses(
+    task: Task, y: NDArray[Any], outputs: NDArray[Any], weights: NDArray[Any] | None = None
+) -> Floats:
     """Loss of each row (n,): log loss, its probability clipped at 1e-7, or absolute error.
 
-    A class that the model does not know had probability zero. Raises DataError like `metrics`.
+    A class that the model does not know had probability zero. With `weights` (n,) each loss is
+    multiplied by how much its row counts, so that their mean is the weighted loss. Raises
+    DataError like `metrics`.
     """
     truth, scores = _checked(task, y, outputs)
+    counts = relative(weights, len(truth))
     if task == "regression":
-        return np.asarray(np.abs(truth - scores[:, 0]), dtype=np.float64)
+        return np.asarray(np.abs(truth - scores[:, 0]) * counts, dtype=np.float64)
     told = scores[np.arange(len(truth)), truth]
     told = np.where(truth == UNKNOWN_CLASS, 0.0, told)
-    return np.asarray(-np.log(np.clip(told, PROBABILITY_FLOOR, 1.0)), dtype=np.float64)
+    return np.asarray(-np.log(np.clip(told, PROBABILITY_FLOOR, 1.0)) * counts, dtype=np.float64)
 
 
 def pinball_losses(
-    y: NDArray[Any], outputs: NDArray[Any], quantiles: Sequence[float]
+    y: NDArray[Any],
+    outputs: NDArray[Any],
+    quantiles: Sequence[float],
+    weights: NDArray[Any] | None = None,
 ) -> dict[str, float]:
     """Mean pinball loss per quantile, as `pinball_<quantile>`; outputs (n, 1).
 
     Source: Koenker and Bassett, Regression Quantiles, Econometrica 46 (1978).
     """
     error = np.asarray(y, dtype=np.float64) - np.asarray(outputs, dtype=np.float64)[:, 0]
+    error = error * relative(weights, len(error))
     return {
         f"pinball_{q:g}": float(np.mean(np.maximum(q * error, (q - 1) * error))) for q in quantiles
     }
@@ -126,7 +154,12 @@ def paired_interval(
     return Interval(float(differences.mean()), float(lower), float(upper))
 
 
-def calibration_error(y: NDArray[Any], outputs: NDArray[Any], bins: int = 10) -> float:
+def calibration_error(
+    y: NDArray[Any],
+    outputs: NDArray[Any],
+    bins: int = 10,
+    weights: NDArray[Any] | None = None,
+) -> float:
     """Expected calibration error over equal-mass bins (Nguyen and O'Connor 2015).
 
     Of the probability of class 1 (two classes), or of the predicted class against being right.
@@ -142,7 +175,8 @@ def calibration_error(y: NDArray[Any], outputs: NDArray[Any], bins: int = 10) ->
         told, happened = scores.max(axis=1), scores.argmax(axis=1) == truth
     edges = np.quantile(told, np.linspace(0, 1, bins + 1)[1:-1])
     where = np.searchsorted(edges, told, side="right")
-    gaps = np.bincount(where, weights=told - happened, minlength=bins)
+    counts = relative(weights, len(told))
+    gaps = np.bincount(where, weights=(told - happened) * counts, minlength=bins)
     return float(np.abs(gaps).sum() / len(told))
 
 
@@ -167,37 +201,43 @@ def _checked(task: Task, y: NDArray[Any], outputs: NDArray[Any]) -> tuple[NDArra
     return truth, scores
 
 
-def _regression_metrics(truth: Floats, values: Floats) -> dict[str, float]:
+def _regression_metrics(truth: Floats, values: Floats, counts: Floats) -> dict[str, float]:
     errors = truth - values
-    spread = float(((truth - truth.mean()) ** 2).sum())
+    squares = errors**2 * counts
+    spread = float(((truth - (truth * counts).mean()) ** 2 * counts).sum())
     result = {
-        "mae": float(np.abs(errors).mean()),
-        "rmse": float(np.sqrt((errors**2).mean())),
+        "mae": float((np.abs(errors) * counts).mean()),
+        "rmse": float(np.sqrt(squares.mean())),
     }
-    return result | ({"r2": 1 - float((errors**2).sum()) / spread} if spread else {})
+    return result | ({"r2": 1 - float(squares.sum()) / spread} if spread else {})
 
 
 def _precision_recall_f1(
-    truth: NDArray[np.bool_], predicted: NDArray[np.bool_]
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], counts: Floats
 ) -> tuple[float, float, float]:
-    hits, told, are = (int(x.sum()) for x in (truth & predicted, predicted, truth))
+    hits, told, are = (float(counts[x].sum()) for x in (truth & predicted, predicted, truth))
     # Without predictions, or without cases, the value is 0, as in scikit-learn.
-    return hits / max(told, 1), hits / max(are, 1), 2 * hits / max(told + are, 1)
+    return hits / (told or 1), hits / (are or 1), 2 * hits / (told + are or 1)
 
 
-def _brier(onehot: NDArray[np.bool_], scores: Floats, *, binary: bool) -> float:
+def _brier(onehot: NDArray[np.bool_], scores: Floats, counts: Floats, *, binary: bool) -> float:
     if binary:
-        return float(((scores[:, 1] - onehot[:, 1]) ** 2).mean())
+        return float(((scores[:, 1] - onehot[:, 1]) ** 2 * counts).mean())
     # An unknown class was told with probability 0 and happened: one more squared error of 1.
-    return float((((scores - onehot) ** 2).sum(axis=1) + ~onehot.any(axis=1)).mean())
+    return float((((scores - onehot) ** 2).sum(axis=1) + ~onehot.any(axis=1)).dot(counts)) / len(
+        counts
+    )
 
 
-def _roc_auc(truth: NDArray[np.bool_], scores: Floats) -> float | None:
-    """Area under the ROC curve by the rank sum (Mann and Whitney 1947), ties at middle ranks."""
-    positives = int(truth.sum())
-    if not 0 < positives < len(truth):
+def _roc_auc(truth: NDArray[np.bool_], scores: Floats, counts: Floats) -> float | None:
+    """Area under the ROC curve: the share of pairs in the right order, ties half.
+
+    Source: Mann and Whitney, Annals of Mathematical Statistics 18 (1947).
+    """
+    if truth.all() or not truth.any():
         return None
-    _, where, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[where]
-    rank_sum = float(ranks[truth].sum()) - positives * (positives + 1) / 2
-    return rank_sum / (positives * (len(truth) - positives))
+    values, where = np.unique(scores, return_inverse=True)
+    ups = np.bincount(where, weights=counts * truth, minlength=len(values))
+    downs = np.bincount(where, weights=counts * ~truth, minlength=len(values))
+    below = np.cumsum(downs) - downs / 2
+    return float((ups * below).sum() / (ups.sum() * downs.sum()))

@@ -128,10 +128,11 @@ def slices_hold(
 
 def calibrated(error: float | None, limit: float | None) -> GateResult:
     """The expected calibration error stays within the limit, if both exist."""
-    if limit is None:
-        return GateResult("calibrated", True, "no limit is set")
     if error is None:
         return GateResult("calibrated", True, "a regression has no probabilities to calibrate")
+    if limit is None:
+        reason = f"expected calibration error {error:.4f}; no limit is set"
+        return GateResult("calibrated", True, reason, {"calibration_error": error})
     passed = error <= limit
     reason = f"expected calibration error {error:.4f} ({'within' if passed else 'above'} {limit:g})"
     return GateResult("calibrated", passed, reason, {"calibration_error": error, "limit": limit})

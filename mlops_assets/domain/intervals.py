@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_assets.domain.contract import Task
-from mlops_assets.domain.evaluation import Floats, Interval, metrics, row_losses
+from mlops_assets.domain.evaluation import Floats, Interval, metrics, relative, row_losses
 
 RESAMPLES = 500
 # Beyond so many rows, blocks of neighbours are resampled instead of rows.
@@ -49,22 +49,25 @@ def metric_intervals(
     *,
     confidence: float,
     seed: int,
+    weights: NDArray[Any] | None = None,
 ) -> dict[str, Interval]:
     """Each of evaluation.metrics with its interval, and `loss`, the mean of row_losses.
 
-    `y` (n,) and `outputs` (n, k) as there. A metric that is undefined in a resample is left out
-    of it. Raises DataError like `metrics`.
+    `y` (n,), `outputs` (n, k) and `weights` (n,) as there. A metric that is undefined in a resample
+    is left out of it. Raises DataError like `metrics`.
     """
-    found = metrics(task, y, outputs, classes)
-    found["loss"] = float(row_losses(task, y, outputs).mean())
-    parts = _parts(task, np.asarray(y), np.asarray(outputs, dtype=np.float64))
-    weights = _weights(len(y), seed)
+    found = metrics(task, y, outputs, classes, weights)
+    found["loss"] = float(row_losses(task, y, outputs, weights).mean())
+    counts = relative(weights, len(y))
+    parts = _parts(task, np.asarray(y), np.asarray(outputs, dtype=np.float64), counts)
+    drawn_rows = _drawn_rows(len(y), seed)
     tail = (1 - confidence) / 2
     intervals = {}
     for name, value in found.items():
         columns, statistic = parts[name]
         with np.errstate(invalid="ignore", divide="ignore"):
-            drawn = statistic(weights @ _blocks(columns, weights.shape[1]))
+            blocks = _blocks(columns * counts[:, None], drawn_rows.shape[1])
+            drawn = statistic(drawn_rows @ blocks)
         drawn = drawn[np.isfinite(drawn)]
         lower, upper = np.quantile(drawn, [tail, 1 - tail]) if len(drawn) else (value, value)
         intervals[name] = Interval(value, float(lower), float(upper))
@@ -81,6 +84,7 @@ def slice_quality(
     *,
     confidence: float,
     seed: int,
+    weights: NDArray[Any] | None = None,
 ) -> list[SliceQuality]:
     """Metrics per value of each column of `values` (n,); `min_rows` holds each column's least.
 
@@ -98,7 +102,13 @@ def slice_quality(
                 {}
                 if few
                 else metric_intervals(
-                    task, y[rows], outputs[rows], classes, confidence=confidence, seed=seed
+                    task,
+                    y[rows],
+                    outputs[rows],
+                    classes,
+                    confidence=confidence,
+                    seed=seed,
+                    weights=None if weights is None else weights[rows],
                 )
             )
             found.append(
@@ -107,8 +117,8 @@ def slice_quality(
     return found
 
 
-def _weights(rows: int, seed: int) -> Floats:
-    """Poisson weights, (resamples, blocks)."""
+def _drawn_rows(rows: int, seed: int) -> Floats:
+    """How often each block is drawn: Poisson counts, (resamples, blocks)."""
     drawn = np.random.default_rng(seed).poisson(1.0, (RESAMPLES, min(rows, MOST_BLOCKS)))
     return drawn.astype(np.float64)
 
@@ -121,8 +131,13 @@ def _blocks(columns: Floats, blocks: int) -> Floats:
     return np.asarray(np.add.reduceat(columns, starts, axis=0))
 
 
-def _parts(task: Task, y: NDArray[Any], outputs: Floats) -> dict[str, tuple[Floats, _Statistic]]:
-    """For each metric, columns (n, m) and what makes the metric of their sums (resamples, m)."""
+def _parts(
+    task: Task, y: NDArray[Any], outputs: Floats, rows: Floats
+) -> dict[str, tuple[Floats, _Statistic]]:
+    """For each metric, columns (n, m) and what makes the metric of their sums (resamples, m).
+
+    Rows are summed as often as they count, `rows` (n,).
+    """
     ones = np.ones(len(y))
     losses = row_losses(task, y, outputs)
     loss = _mean(losses)
@@ -153,14 +168,19 @@ def _parts(task: Task, y: NDArray[Any], outputs: Floats) -> dict[str, tuple[Floa
         "log_loss": loss,
         "accuracy": _mean((predicted == y).astype(np.float64)),
         "brier": _mean(brier),
-        "precision": (counts, lambda s: (s[:, :k] / np.maximum(s[:, k : 2 * k], 1)).mean(axis=1)),
-        "recall": (counts, lambda s: (s[:, :k] / np.maximum(s[:, 2 * k :], 1)).mean(axis=1)),
+        "precision": (counts, lambda s: _shares(s[:, :k], s[:, k : 2 * k])),
+        "recall": (counts, lambda s: _shares(s[:, :k], s[:, 2 * k :])),
         "f1": (
             counts,
-            lambda s: (2 * s[:, :k] / np.maximum(s[:, k : 2 * k] + s[:, 2 * k :], 1)).mean(axis=1),
+            lambda s: _shares(2 * s[:, :k], s[:, k : 2 * k] + s[:, 2 * k :]),
         ),
-        "roc_auc": _areas(onehot, outputs, judged),
+        "roc_auc": _areas(onehot, outputs, judged, rows),
     }
+
+
+def _shares(some: Floats, all_of_them: Floats) -> Floats:
+    """The mean share over the classes, 0 where a class has none."""
+    return np.asarray((some / np.where(all_of_them > 0, all_of_them, 1)).mean(axis=1))
 
 
 def _mean(values: Floats) -> tuple[Floats, _Statistic]:
@@ -168,7 +188,7 @@ def _mean(values: Floats) -> tuple[Floats, _Statistic]:
 
 
 def _areas(
-    onehot: NDArray[np.bool_], outputs: Floats, judged: Sequence[int]
+    onehot: NDArray[np.bool_], outputs: Floats, judged: Sequence[int], rows: Floats
 ) -> tuple[Floats, _Statistic]:
     """Mean area over the classes that are defined, by placement values.
 
@@ -180,8 +200,8 @@ def _areas(
         positive = onehot[:, index]
         if positive.all() or not positive.any():
             continue
-        placed = _placements(positive, outputs[:, index])
-        areas.append(float(placed[positive].mean()))
+        placed = _placements(positive, outputs[:, index], rows)
+        areas.append(float(np.average(placed[positive], weights=rows[positive])))
         columns += [placed * positive, positive, placed * ~positive, ~positive]
     if not columns:
         return np.ones((len(onehot), 1)), lambda s: np.full(len(s), np.nan)
@@ -192,13 +212,17 @@ def _areas(
     )
 
 
-def _placements(positive: NDArray[np.bool_], score: Floats) -> Floats:
+def _placements(positive: NDArray[np.bool_], score: Floats, rows: Floats) -> Floats:
     """For each row the share of the other side that it is ranked rightly against; ties half."""
-    ups, downs = np.sort(score[positive]), np.sort(score[~positive])
-    below = (
-        np.searchsorted(downs, score, side="left") + np.searchsorted(downs, score, side="right")
-    ) / (2 * len(downs))
-    above = 1 - (
-        np.searchsorted(ups, score, side="left") + np.searchsorted(ups, score, side="right")
-    ) / (2 * len(ups))
+    below = _share_below(score[~positive], rows[~positive], score)
+    above = 1 - _share_below(score[positive], rows[positive], score)
     return np.where(positive, below, above)
+
+
+def _share_below(others: Floats, rows: Floats, score: Floats) -> Floats:
+    """The share of `others` (m,), each counting `rows` (m,), below each score; equals half."""
+    order = np.argsort(others, kind="stable")
+    sums = np.concatenate([[0.0], np.cumsum(rows[order])])
+    ranked = others[order]
+    ends = [sums[np.searchsorted(ranked, score, side=side)] for side in ("left", "right")]
+    return np.asarray((ends[0] + ends[1]) / (2 * sums[-1]))

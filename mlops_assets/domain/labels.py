@@ -9,6 +9,8 @@ from mlops_assets.domain.contract import Task
 
 LABEL = "label"
 KNOWN_AT = "label_known_at"
+# How much a row counts, where the spec names a column that tells it.
+WEIGHT = "row_weight"
 
 
 def labels(
@@ -39,6 +41,12 @@ def labels(
         label = truth.map(_class_name, na_action="ignore").astype("object").where(has_label, None)
     times = pd.to_datetime(known, utc=True).where(has_label)
     return pd.DataFrame({LABEL: label, KNOWN_AT: times})
+
+
+def row_weights(values: pd.Series) -> pd.Series:
+    """Weights as numbers; NaN for what is no finite number above 0."""
+    numbers = pd.to_numeric(values, errors="coerce").astype("Float64").astype("float64")
+    return numbers.where((numbers > 0) & np.isfinite(numbers))
 
 
 def known(rows: pd.DataFrame, now: datetime) -> pd.Series:

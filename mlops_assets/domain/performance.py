@@ -97,11 +97,13 @@ def performance(
     missing_outputs: NDArray[Any] | None = None,
     usual_coverage: float = 1.0,
     immature: str = "",
+    weights: NDArray[Any] | None = None,
 ) -> PerformanceReport:
     """Judge the labelled rows of a period: `y` (n,) and `outputs` (n, classes) or (n, 1).
 
     `predictions` counts all answers of the period, labelled or not, and `missing_outputs` (m, k)
-    are those of the rows without label. `previous_losses` (n,) are the previous version's on the
+    are those of the rows without label. With `weights` (n,) rows count in proportion to them,
+    as in evaluation.metrics. `previous_losses` (n,) are the previous version's on the
     same rows, `past` what this version's earlier judged periods were, oldest first. A rise of
     less than `min_harm`, a share of the reference's loss, is no harm. `usual_coverage` is the
     share of rows that ever get a label. Too few labels, or `immature` ones (the reason says
@@ -113,7 +115,7 @@ def performance(
     coverage = labelled / predictions if predictions else 0.0
     enough = labelled >= max(min_rows, 2) and coverage >= min_coverage
     judged = enough and not immature
-    losses = row_losses(task, y, outputs) if labelled else np.empty(0)
+    losses = row_losses(task, y, outputs, weights) if labelled else np.empty(0)
     few = (
         f"too few labels to judge: {labelled} (needed {min_rows}), {coverage:.0%} of the "
         f"predictions (needed {min_coverage:.0%})"
@@ -123,7 +125,7 @@ def performance(
         labelled=labelled,
         coverage=coverage,
         judged=judged,
-        metrics=metrics(task, y, outputs, classes) if labelled else {},
+        metrics=metrics(task, y, outputs, classes, weights) if labelled else {},
         loss=float(losses.mean()) if labelled else None,
         reference_loss=reference.mean,
         z=None,

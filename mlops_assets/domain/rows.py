@@ -40,10 +40,14 @@ class LabelRule:
 
 @dataclass(frozen=True)
 class RowsContract:
-    """The whole contract: columns, keys that are unique together, times, rules over columns."""
+    """The whole contract: columns, keys that are unique together, times, rules over columns.
+
+    `weight` names the column that tells how much a row counts; empty where all count the same.
+    """
 
     columns: tuple[ColumnRule, ...]
     keys: tuple[str, ...]
     required: tuple[str, ...]
     checks: tuple[RowRule, ...] = ()
     label: LabelRule | None = None
+    weight: str = ""

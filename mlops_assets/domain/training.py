@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 
 from mlops_assets.domain.contract import Contract, Task
 from mlops_assets.domain.errors import NotTrainableError
 from mlops_assets.domain.estimators import ESTIMATORS, estimator_class
 from mlops_assets.domain.features import pipeline
+from mlops_assets.domain.imbalance import BalancedClasses, fitted_estimator
 
 
 @dataclass(frozen=True)
@@ -51,24 +53,36 @@ def fit(
     frame: pd.DataFrame,
     y: np.ndarray,
     seed: int,
+    *,
+    weights: np.ndarray | None = None,
+    balanced: bool = False,
 ) -> Pipeline:
     """Fit a trial on `frame` (the contract's columns) and `y` (class indices, or values).
 
-    Raises NotTrainableError when the estimator's library is not installed.
+    `weights` (n,) say how much each row counts; with `balanced` all classes count the same in
+    sum, see imbalance.BalancedClasses. Raises NotTrainableError when the estimator's library is
+    not installed, or when it has no use for weights.
     """
     family, kind = ESTIMATORS[trial.estimator], estimator_class(trial.estimator, contract.task)
     settings = {**family.defaults, **trial.params}
     if "random_state" in kind().get_params():
         settings["random_state"] = seed
+    is_forest = trial.estimator == "random_forest"
+    if is_forest:
+        # Each tree has a seed of its own, so growing them on all cores changes nothing; adding up
+        # their votes on several threads would, in the last digits.
+        settings["n_jobs"] = -1
     estimator = kind(**settings)
-    model = pipeline(family.encoders, contract.columns, derived, estimator)
-    if trial.estimator != "random_forest":
-        return model.fit(frame, y)
-    # Each tree has a seed of its own, so growing them on all cores changes nothing; adding up
-    # their votes on several threads would, in the last digits.
-    estimator.set_params(n_jobs=-1)
-    model.fit(frame, y)
-    estimator.set_params(n_jobs=1)
+    if (weights is not None or balanced) and not has_fit_parameter(estimator, "sample_weight"):
+        raise NotTrainableError(
+            f"{trial.estimator} cannot weigh rows (its fit has no sample_weight): remove it from "
+            "the candidates, or weight and training.class_weight from the spec"
+        )
+    last = BalancedClasses(estimator) if balanced else estimator
+    model = pipeline(family.encoders, contract.columns, derived, last)
+    model.fit(frame, y, **({} if weights is None else {"model__sample_weight": weights}))
+    if is_forest:
+        fitted_estimator(model).set_params(n_jobs=1)
     return model
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, ColumnType
 from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.labels import row_weights
 from mlops_assets.domain.rows import ColumnRule, LabelRule, RowRule, RowsContract
 
 REASONS = "reasons"
@@ -56,6 +57,7 @@ def validate(rows: pd.DataFrame, contract: RowsContract) -> Validated:
     needed = [rule.name for rule in contract.columns] + list(contract.required)
     if contract.label is not None:
         needed += [name for name in (contract.label.column, contract.label.known_at) if name]
+    needed += [contract.weight] if contract.weight else []
     missing = sorted(set(needed) - set(rows.columns))
     if missing:
         raise DataError(
@@ -74,6 +76,8 @@ def validate(rows: pd.DataFrame, contract: RowsContract) -> Validated:
         reasons += _rule_failures(typed, rule, contract.columns)
     if contract.label is not None:
         reasons += _label_failures(rows, contract.label)
+    if contract.weight:
+        reasons += _weight_failures(rows[contract.weight])
     reasons += _repeated(typed, contract.keys, _by_row(reasons, len(rows))[0])
     bad, texts = _by_row(reasons, len(rows))
     rejected = rows[bad].copy()
@@ -201,6 +205,13 @@ def _label_failures(rows: pd.DataFrame, rule: LabelRule) -> list[tuple[int, str]
             for row in np.flatnonzero(early)
         ]
     return reasons
+
+
+def _weight_failures(weights: pd.Series) -> list[tuple[int, str]]:
+    return [
+        (int(row), f"{weights.name}: the weight {str(weights[row])[:40]!r} is no number above 0")
+        for row in np.flatnonzero(row_weights(weights).isna())
+    ]
 
 
 def _repeated(typed: pd.DataFrame, keys: Sequence[str], bad: np.ndarray) -> list[tuple[int, str]]:

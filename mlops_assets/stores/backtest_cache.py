@@ -23,7 +23,7 @@ from mlops_assets.stores.files import write_atomically
 
 FORMAT = 1
 # What decides what a training gives and what the reports say of it; prices and policies do not.
-PARTS = {"task", "label", "period", "columns", "derived", "training", "monitoring"}
+PARTS = {"task", "label", "weight", "period", "columns", "derived", "training", "monitoring"}
 
 
 @dataclass(frozen=True, eq=False)

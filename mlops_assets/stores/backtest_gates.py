@@ -19,13 +19,14 @@ def gate_results(
     classes: tuple[str, ...],
     losses: Floats,
     champion_losses: Floats | None,
+    weights: Floats | None = None,
 ) -> tuple[GateResult, ...]:
     """The verdicts on the rows (n,) of the challenger's holdout."""
     rules, seed = spec.gates, spec.training.seed
     slices = [SliceRule(s.column, s.min_rows, s.max_loss_ratio) for s in rules.slices]
     values = {rule.column: holdout[rule.column].to_numpy() for rule in slices}
-    error = None if spec.task == "regression" else calibration_error(y, outputs)
-    found = metrics(spec.task, y, outputs, classes)
+    error = None if spec.task == "regression" else calibration_error(y, outputs, weights=weights)
+    found = metrics(spec.task, y, outputs, classes, weights)
     return (
         gates.minimum_quality(found, {str(name): limit for name, limit in rules.minimum.items()}),
         gates.not_worse_than_champion(

@@ -14,6 +14,7 @@ from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.labels import KNOWN_AT, LABEL, known
 from mlops_assets.spec import Model
 from mlops_assets.stores.lake import PERIOD, Lake, content_hash
+from mlops_assets.stores.training_rows import weights_in
 
 TABLE = "features"
 
@@ -23,7 +24,8 @@ class PastRows:
     """All rows of `periods`, oldest first: `frame` (n, columns of the contract), `label` (n,).
 
     Period i has the rows `starts[i]:starts[i + 1]`, and could be judged at `times[i]`; `known`
-    (n,) says whose label was known by then. `content` names these very rows.
+    (n,) says whose label was known by then. `content` names these very rows, and `weights` (n,)
+    how much they count; None where all count the same.
     """
 
     periods: tuple[str, ...]
@@ -33,6 +35,7 @@ class PastRows:
     label: pd.Series
     known: NDArray[np.bool_]
     content: str
+    weights: NDArray[np.float64] | None = None
 
     def place(self, first: int, last: int) -> slice:
         """Where the rows of the periods first, …, last - 1 are."""
@@ -43,6 +46,10 @@ class PastRows:
         """Rows with a known label, by period."""
         return [int(part.sum()) for part in np.split(self.known, self.starts[1:-1])]
 
+    def weights_of(self, place: slice, mask: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+        """How much the rows in `mask` of a place count."""
+        return None if self.weights is None else self.weights[place][mask]
+
     def shuffled(self, seed: int) -> "PastRows":
         """The same rows dealt to the periods by chance: a history in which nothing changes."""
         order = np.random.default_rng(seed).permutation(len(self.frame))
@@ -51,6 +58,7 @@ class PastRows:
             frame=self.frame.iloc[order].reset_index(drop=True),
             label=self.label.iloc[order].reset_index(drop=True),
             known=self.known[order],
+            weights=None if self.weights is None else self.weights[order],
             content=hashlib.sha256(f"{self.content} shuffled {seed}".encode()).hexdigest(),
         )
 
@@ -94,4 +102,5 @@ def read_past(model: Model, lake: Lake, periods: Sequence[str]) -> PastRows:
         label=everything[LABEL],
         known=mask,
         content=content_hash(content.drop_columns([KNOWN_AT])),
+        weights=weights_in(model, everything),
     )

@@ -119,7 +119,8 @@ class PastLearner:
         place = self.past.place(first, last)
         mask = self.past.known[place]
         y = targets(self.model, self.past, place, mask, self.scored(training).classes)
-        return row_losses(self.model.spec.task, y, self._outputs(training, place)[mask])
+        outputs, weights = self._outputs(training, place)[mask], self.past.weights_of(place, mask)
+        return row_losses(self.model.spec.task, y, outputs, weights)
 
     def report(self, training: Training, period: int) -> Reported:
         """Reports on a version after a period, against its own reference."""
@@ -155,6 +156,7 @@ class PastLearner:
             classes,
             self.losses(challenger, first, last),
             self.losses(champion, first, last),
+            self.past.weights_of(place, mask),
         )
         return "; ".join(gate.reason for gate in verdicts if not gate.passed)
 
@@ -241,6 +243,7 @@ class PastLearner:
             past=before,
             missing_outputs=outputs[~mask],
             usual_coverage=self._usual_coverage(training),
+            weights=self.past.weights_of(place, mask),
         )
 
     def _usual_coverage(self, training: Training) -> float:

@@ -38,7 +38,8 @@ def search(model: Model, past: PastRows, split: Split, say: Say) -> Trial:
         fitted, classes = _fit(model, past, trial, 0, end, spec.training.search_rows)
         outputs = outputs_of(fitted, past.frame.iloc[place][mask], spec.task)
         y = targets(model, past, place, mask, classes)
-        score = metrics(spec.task, y, outputs, classes)[spec.primary_metric]
+        weights = past.weights_of(place, mask)
+        score = metrics(spec.task, y, outputs, classes, weights)[spec.primary_metric]
         say(f"search {count}/{len(todo)}: {trial.name}, {spec.primary_metric} {score:.4f}")
         scores.append(score)
     return todo[best(scores, lower_is_better=spec.primary_metric in LOWER_IS_BETTER)]
@@ -68,10 +69,22 @@ def _fit(
     mask = past.known[place]
     labels = past.label.iloc[place][mask]
     frame = past.frame.iloc[place][mask].reset_index(drop=True)
+    weights = past.weights_of(place, mask)
     if most is not None:
         picked = draw_evenly(len(labels), most, spec.training.seed)
         frame, labels = frame.iloc[picked], labels.iloc[picked]
+        weights = None if weights is None else weights[picked]
     classes = () if spec.task == "regression" else classes_of(labels)
     y = encode(labels, spec.task, classes)
     contract: Contract = spec.contract(model.name, classes)
-    return fit(trial, contract, spec.derived_steps(), frame, y, spec.training.seed), classes
+    fitted = fit(
+        trial,
+        contract,
+        spec.derived_steps(),
+        frame,
+        y,
+        spec.training.seed,
+        weights=weights,
+        balanced=spec.training.class_weight == "balanced",
+    )
+    return fitted, classes

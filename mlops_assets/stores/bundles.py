@@ -44,6 +44,7 @@ TRUSTED_TYPES = (
     "mlops_assets.domain.bins.Bins",
     "mlops_assets.domain.features.AsFloat32",
     "mlops_assets.domain.features.DeriveColumns",
+    "mlops_assets.domain.imbalance.BalancedClasses",
     "mlops_assets.domain.levels.FrequentLevels",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",

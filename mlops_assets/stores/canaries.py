@@ -25,7 +25,7 @@ from mlops_assets.domain.split import CHAMPION, Arm, Split, split_of_json
 from mlops_assets.spec import Model
 from mlops_assets.stores.bundles import Scorer
 from mlops_assets.stores.lake import PERIOD, Lake
-from mlops_assets.stores.monitoring import PREDICTIONS, labelled
+from mlops_assets.stores.monitoring import PREDICTIONS, labelled, weights_of
 from mlops_assets.stores.registry import CHALLENGER, Registry
 
 TAG = "serving.canary"
@@ -210,11 +210,12 @@ def _losses(
 ) -> pd.DataFrame:
     """Loss, step and subject of the answers whose label is known; `base` scores them as well."""
     y, outputs, joined = labelled(model, lake, period, answers, side.contract)
-    losses = row_losses(model.spec.task, y, outputs) if len(y) else np.empty(0)
+    weights = weights_of(model, joined)
+    losses = row_losses(model.spec.task, y, outputs, weights) if len(y) else np.empty(0)
     if base is not None and len(y):
         # On its own rows the champion's loss is the one that was served.
         again = outputs if variant == CHAMPION else base.score(joined)
-        losses = losses - row_losses(model.spec.task, y, again)
+        losses = losses - row_losses(model.spec.task, y, again, weights)
     return pd.DataFrame(
         {
             PERIOD: period,

@@ -2,12 +2,15 @@
 
 import pandas as pd
 
-from mlops_assets.domain.labels import labels
+from mlops_assets.domain.labels import WEIGHT, labels, row_weights
 from mlops_assets.spec import Model
 
 
 def identified(model: Model, rows: pd.DataFrame) -> pd.DataFrame:
-    """`entity` (as text), `event_time`, `label` and `label_known_at` of the source's rows."""
+    """`entity` (as text), `event_time`, `label` and `label_known_at` of the source's rows.
+
+    Also `row_weight` where the spec names a weight, NaN where it is no number above 0.
+    """
     spec = model.spec
     found = labels(
         rows,
@@ -20,4 +23,6 @@ def identified(model: Model, rows: pd.DataFrame) -> pd.DataFrame:
     )
     found.insert(0, "entity", rows[spec.entity].astype(str))
     found.insert(1, "event_time", rows[spec.event_time])
+    if spec.weight:
+        found[WEIGHT] = row_weights(rows[spec.weight])
     return found

@@ -14,8 +14,9 @@ import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
 from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evidence import PeriodEvidence
-from mlops_assets.domain.labels import KNOWN_AT, LABEL, encode, known
+from mlops_assets.domain.labels import KNOWN_AT, LABEL, WEIGHT, encode, known
 from mlops_assets.domain.lookahead import Outlook, Plan
 from mlops_assets.domain.restatement import KEYS, LabelChanges, label_changes
 from mlops_assets.domain.retraining import Decision
@@ -145,6 +146,9 @@ def write_ground_truth(
 def known_labels(model: Model, rows: pd.DataFrame, now: datetime) -> pd.DataFrame:
     """Entity, event time, label and its time, of the source's rows whose label is known."""
     found = identified(model, rows)
+    if WEIGHT in found:
+        # Rows without a usable weight are in quarantine, and count for nothing.
+        found = found[found[WEIGHT].notna()]
     return found[known(found, now)].drop_duplicates(KEYS, keep="last")
 
 
@@ -171,16 +175,28 @@ def labelled(
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Truth (n,), served outputs (n, k) and rows of the predictions whose label is known.
 
-    The rows tell when, as `label_known_at`.
+    The rows tell when, as `label_known_at`, and how much they count (`weights_of`).
     """
     truth = lake.read(model.name, GROUND_TRUTH, periods=[period]).to_pandas()
     # A row that its time identifies (an hour, a day) has no other name to agree on.
     same = model.spec.entity == model.spec.event_time
     keys = ["event_time"] if same else ["entity", "event_time"]
-    joined = predictions.merge(truth[[*keys, LABEL, KNOWN_AT]], on=keys, how="inner")
+    told = [LABEL, KNOWN_AT, *([WEIGHT] if WEIGHT in truth else [])]
+    joined = predictions.merge(truth[[*keys, *told]], on=keys, how="inner")
     y = encode(joined[LABEL], model.spec.task, contract.classes)
     outputs = joined[output_columns(contract)].to_numpy(dtype=np.float64)
     return y, outputs, joined
+
+
+def weights_of(model: Model, labelled_rows: pd.DataFrame) -> np.ndarray | None:
+    """How much each labelled row counts (n,); None where the spec names no weight."""
+    if not model.spec.weight:
+        return None
+    if WEIGHT not in labelled_rows:
+        raise DataError(
+            f"the labels of {model.name} have no weights yet: materialise its ground_truth again"
+        )
+    return labelled_rows[WEIGHT].to_numpy(dtype=np.float64)
 
 
 def keep(lake: Lake, model: str, table: str, period: str, content: Mapping[str, Any]) -> Written:

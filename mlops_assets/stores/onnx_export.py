@@ -23,8 +23,10 @@ def to_onnx(pipeline: Any, contract: Contract) -> bytes:
     from skl2onnx import convert_sklearn, update_registered_converter
     from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
     from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
 
     from mlops_assets.domain.features import AsFloat32, DeriveColumns
+    from mlops_assets.domain.imbalance import BalancedClasses, fitted_estimator
 
     register_converters()
     derived_onnx.register()
@@ -56,14 +58,44 @@ def to_onnx(pipeline: Any, contract: Contract) -> bytes:
         )
         for column in contract.columns
     ]
-    estimator = pipeline.named_steps["model"]
+    estimator, last = fitted_estimator(pipeline), pipeline.named_steps["model"]
     options = {id(estimator): {"zipmap": False}} if contract.task != "regression" else None
-    model = convert_sklearn(pipeline, initial_types=inputs, options=options, target_opset=OPSET)
+    plain = Pipeline([*pipeline.steps[:-1], ("model", estimator)])
+    model = convert_sklearn(plain, initial_types=inputs, options=options, target_opset=OPSET)
     thresholds = _tree_thresholds(estimator)
     if thresholds:
         _round_thresholds_down(model.graph, thresholds)
     _name_inputs(model.graph, [column.name for column in contract.columns])
+    if isinstance(last, BalancedClasses):
+        _scale_probabilities(model.graph, last.scale_)
     return bytes(model.SerializeToString())
+
+
+def _scale_probabilities(graph: Any, scale: Any) -> None:
+    """Multiply the probabilities by `scale` (k,), make each row add up to 1, drop the label."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    told, label = "probabilities", "label"
+    kind = next(one.type.tensor_type.elem_type for one in graph.output if one.name == told)
+    for node in graph.node:
+        node.output[:] = ["balanced" if name == told else name for name in node.output]
+    graph.initializer.append(numpy_helper.from_array(scale.astype(np.float64), "class_scale"))
+    axis = numpy_helper.from_array(np.array([1], dtype=np.int64), "class_axis")
+    graph.initializer.append(axis)
+    graph.node.extend(
+        [
+            helper.make_node("Cast", ["balanced"], ["precise"], to=TensorProto.DOUBLE),
+            helper.make_node("Mul", ["precise", "class_scale"], ["scaled"]),
+            helper.make_node("ReduceSum", ["scaled", "class_axis"], ["row_sum"], keepdims=1),
+            helper.make_node("Div", ["scaled", "row_sum"], ["rescaled"]),
+            helper.make_node("Cast", ["rescaled"], [told], to=kind),
+        ]
+    )
+    # It is that of the balanced world; predictions follow the probabilities.
+    kept = [output for output in graph.output if output.name != label]
+    del graph.output[:]
+    graph.output.extend(kept)
 
 
 def _name_inputs(graph: Any, names: list[str]) -> None:

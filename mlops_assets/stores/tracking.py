@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlops_assets.domain.imbalance import fitted_estimator
 from mlops_assets.domain.training import Trial
 from mlops_assets.stores.bundles import TRUSTED_TYPES
 from mlops_assets.stores.registry import BUNDLE, CHALLENGER, Registry
@@ -136,7 +137,7 @@ def register(
 
 
 def _library(pipeline: Any) -> str:
-    return type(pipeline.named_steps["model"]).__module__.partition(".")[0]
+    return type(fitted_estimator(pipeline)).__module__.partition(".")[0]
 
 
 def _requirements(pipeline: Any) -> list[str]:
@@ -147,7 +148,7 @@ def _types_only_here(pipeline: Any) -> list[str]:
     """Types that MLflow needs to check what it has just written; serving never trusts them."""
     if _library(pipeline) != "xgboost":
         return []
-    name = type(pipeline.named_steps["model"]).__name__
+    name = type(fitted_estimator(pipeline)).__name__
     return ["xgboost.core.Booster", f"xgboost.sklearn.{name}"]
 
 

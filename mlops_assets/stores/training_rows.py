@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops_assets.domain.errors import NotTrainableError
-from mlops_assets.domain.labels import KNOWN_AT, LABEL, classes_of, encode, known, recode
+from mlops_assets.domain.labels import KNOWN_AT, LABEL, WEIGHT, classes_of, encode, known, recode
 from mlops_assets.domain.splits import PeriodRows, TrainingSet, split_periods
 from mlops_assets.spec import Model
 from mlops_assets.stores.lake import PERIOD, Lake, content_hash
@@ -18,11 +18,15 @@ TABLE = "training_sets"
 
 @dataclass(frozen=True)
 class Rows:
-    """Labelled rows in order of time: `frame` (n, columns of the contract), `y` (n,)."""
+    """Labelled rows in order of time: `frame` (n, columns of the contract), `y` (n,).
+
+    `weights` (n,) say how much each counts; None where all count the same.
+    """
 
     frame: pd.DataFrame
     y: np.ndarray
     classes: tuple[str, ...]
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -36,7 +40,7 @@ class Rows:
         frame, y = self.frame.iloc[picked], self.y[picked]
         classes = tuple(name for place, name in enumerate(self.classes) if (y == place).any())
         y = recode(y, self.classes, classes) if classes else y
-        return Rows(frame, y, classes)
+        return Rows(frame, y, classes, None if self.weights is None else self.weights[picked])
 
 
 def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> TrainingSet:
@@ -117,7 +121,23 @@ def read(
         frame=rows[list(model.spec.input_names)].reset_index(drop=True),
         y=encode(rows[LABEL], model.spec.task, classes),
         classes=classes,
+        weights=weights_in(model, rows),
     )
+
+
+def weights_in(model: Model, rows: pd.DataFrame) -> np.ndarray | None:
+    """How much each row of the features counts (n,); None where the spec names no weight.
+
+    Raises NotTrainableError for features that were made before it did.
+    """
+    if not model.spec.weight:
+        return None
+    if WEIGHT not in rows or rows[WEIGHT].isna().any():
+        raise NotTrainableError(
+            f"some features of {model.name} were made before the spec named a weight: run the job "
+            f"{model.name}__ingest for all periods again"
+        )
+    return rows[WEIGHT].to_numpy(dtype=np.float64)
 
 
 def coverage(model: Model, lake: Lake, manifest: TrainingSet, periods: tuple[str, ...]) -> float:

@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,6 +37,18 @@ def test_each_class_equals_what_scikit_learn_says_of_it(seed: int, rows: int):
     assert np.mean([one.recall for one in found]) == pytest.approx(whole["recall"])
     weighted = sum(one.share * (one.log_loss or 0) for one in found)
     assert weighted == pytest.approx(whole["log_loss"])
+
+
+def test_a_row_of_weight_three_counts_like_three_rows():
+    draw = np.random.default_rng(0)
+    times = draw.integers(1, 4, 50)
+    y, outputs = draw.integers(0, 3, 50), draw.dirichlet((1, 1, 1), 50)
+    again = np.repeat(np.arange(50), times)
+    weighted = class_quality(y, outputs, CLASSES, times)
+    for one, other in zip(weighted, class_quality(y[again], outputs[again], CLASSES), strict=True):
+        found, expected = asdict(one), asdict(other)
+        assert found.pop("rows") < expected.pop("rows")
+        assert (found.pop("name"), found) == (expected.pop("name"), pytest.approx(expected))
 
 
 def test_rows_of_a_class_that_the_model_does_not_know_belong_to_no_class():

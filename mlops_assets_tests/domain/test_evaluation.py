@@ -3,7 +3,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.domain.contract import Task
@@ -203,3 +203,41 @@ def test_the_pinball_loss_charges_an_underestimate_of_a_high_quantile_more():
     assert found["pinball_0.5"] == pytest.approx(1.0)
     assert found["pinball_0.9"] == pytest.approx((0.9 * 2 + 0.1 * 2) / 2)
     assert pinball_losses(y, y.reshape(-1, 1) - 2, (0.9,))["pinball_0.9"] == pytest.approx(1.8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["binary", "multiclass", "regression"]), st.integers(0, 10_000))
+def test_a_row_of_weight_three_counts_like_three_rows(task: Task, seed: int):
+    draw = np.random.default_rng(seed)
+    k = {"binary": 2, "multiclass": 3, "regression": 1}[task]
+    times = draw.integers(1, 4, 40)
+    again = np.repeat(np.arange(40), times)
+    if task == "regression":
+        y, outputs = draw.normal(size=40), draw.normal(size=(40, 1))
+    else:
+        y, outputs = draw.integers(-1 if k > 2 else 0, k, 40), draw.dirichlet([1] * k, 40).round(2)
+        outputs[:, -1] = 1 - outputs[:, :-1].sum(axis=1)
+    classes = tuple("abc"[:k]) if k > 1 else ()
+    # Only proportions count.
+    weights = times * 0.7
+    found = metrics(task, y, outputs, classes, weights)
+    assert found == pytest.approx(metrics(task, y[again], outputs[again], classes))
+    weighted = row_losses(task, y, outputs, weights).mean()
+    assert weighted == pytest.approx(row_losses(task, y[again], outputs[again]).mean())
+    if task == "regression":
+        told = pinball_losses(y, outputs, [0.1, 0.9], weights)
+        assert told == pytest.approx(pinball_losses(y[again], outputs[again], [0.1, 0.9]))
+
+
+@pytest.mark.parametrize("weights", [[1.0, 0.0], [1.0, np.nan], [1.0, -2.0], [1.0]])
+def test_weights_that_are_none_are_refused(weights: list[float]):
+    y, outputs = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    with pytest.raises(DataError, match="2 rows need as many weights above 0"):
+        metrics("binary", y, outputs, BINARY, np.array(weights))
+
+
+def test_the_calibration_error_counts_rows_by_their_weight():
+    y, outputs = np.array([1, 0]), np.array([[0.2, 0.8], [0.6, 0.4]])
+    assert calibration_error(y, outputs, bins=2) == pytest.approx((0.2 + 0.4) / 2)
+    told = calibration_error(y, outputs, bins=2, weights=np.array([3.0, 1.0]))
+    assert told == pytest.approx((3 * 0.2 + 0.4) / 4)

@@ -144,7 +144,7 @@ def test_calibration_is_judged_only_where_both_an_error_and_a_limit_exist():
     assert calibrated(0.04, 0.05).passed
     assert not calibrated(0.06, 0.05).passed
     assert "0.0600 (above 0.05)" in calibrated(0.06, 0.05).reason
-    assert calibrated(0.9, None).reason == "no limit is set"
+    assert calibrated(0.9, None).reason == "expected calibration error 0.9000; no limit is set"
     assert "regression" in calibrated(None, 0.05).reason
 
 

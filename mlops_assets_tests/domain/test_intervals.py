@@ -117,3 +117,28 @@ def test_the_twenty_most_frequent_values_of_a_column_are_told_apart():
     )
     assert len(found) == 20
     assert (found[0].value, found[0].rows) == ("c29", 250)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_weighted_rows_have_intervals_around_their_weighted_metrics(task: Task):
+    draw = np.random.default_rng(3)
+    y, outputs, classes = rows(task, 600, draw)
+    weights = draw.uniform(0.2, 5, 600)
+    found = metric_intervals(task, y, outputs, classes, confidence=0.95, seed=0, weights=weights)
+    expected = metrics(task, y, outputs, classes, weights)
+    plain = metric_intervals(task, y, outputs, classes, confidence=0.95, seed=0)
+    for name, value in expected.items():
+        assert found[name].mean == value != plain[name].mean
+        assert found[name].lower < value < found[name].upper, name
+        # Unequal weights are fewer rows in effect, here about 70%.
+        wider = (found[name].upper - found[name].lower) / (plain[name].upper - plain[name].lower)
+        assert 0.9 < wider < 1.6, name
+    value = np.array(["a", "b"])[np.arange(600) % 2]
+    slices = slice_quality(
+        task, y, outputs, classes, {"v": value}, {"v": 50},
+        confidence=0.95, seed=0, weights=weights,
+    )  # fmt: skip
+    for one in slices:
+        mine = value == one.value
+        expected = metrics(task, y[mine], outputs[mine], classes, weights[mine])
+        assert {n: i.mean for n, i in one.metrics.items() if n != "loss"} == expected

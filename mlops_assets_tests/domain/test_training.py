@@ -89,6 +89,25 @@ def test_the_same_seed_gives_the_same_model(estimator: str, task: Task):
         np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("estimator", "task"), CASES)
+def test_weights_reach_every_estimator(estimator: str, task: Task):
+    frame, y = data(task)
+    trial = Trial("t", estimator, SMALL[estimator])
+    weights = np.where(frame["n"] > 0, 50.0, 1.0)
+    plain, same, weighted = (
+        outputs_of(fit(trial, contract(task), [], frame, y, 0, weights=w), frame, task)
+        for w in (None, np.ones(len(y)), weights)
+    )
+    if estimator != "random_forest":  # draws its rows in another way when it is given weights
+        np.testing.assert_allclose(plain, same, atol=1e-6)
+    assert np.abs(weighted - plain).max() > 1e-3
+    if task != "regression":
+        fitted = fit(trial, contract(task), [], frame, y, 0, weights=weights, balanced=True)
+        outputs = outputs_of(fitted, frame, task)
+        np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-6)
+        assert np.abs(outputs - weighted).max() > 1e-6
+
+
 def test_another_seed_gives_another_forest():
     frame, y = data("binary")
     trial = Trial("t", "random_forest", SMALL["random_forest"])

@@ -279,3 +279,16 @@ def test_a_label_known_on_the_day_of_its_event_is_not_early():
     assert list(reasons(validate(dates, label_rule(known_at="b")))) == [1]
     times = noon.assign(b=pd.to_datetime(["2024-01-01T11:59", "2024-01-01T12:00"], utc=True))
     assert list(reasons(validate(times, label_rule(known_at="b")))) == [0]
+
+
+def test_weights_that_are_no_numbers_above_0_are_told():
+    frame = rows(a=[1.0] * 6, share=[0.5, 0, -1, None, float("inf"), "much"])
+    rule = RowsContract((BOUNDED,), ("id",), ("id",), weight="share")
+    found = validate(frame, rule)
+    assert found.valid["id"].tolist() == [0]
+    told = reasons(found)
+    assert told[1] == "share: the weight '0' is no number above 0"
+    assert "'much'" in told[5]
+    assert found.failures == {"share": 5}
+    with pytest.raises(DataError, match="no column 'share'"):
+        validate(frame.drop(columns="share"), rule)

@@ -114,6 +114,25 @@ def test_the_graph_gives_what_the_pipeline_gives(estimator: str, task: Task):
     assert np.ptp(expected[:, 0]) > 0.1
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+@pytest.mark.parametrize("estimator", ["logistic_regression", "hist_gradient_boosting", "xgboost"])
+def test_balanced_classes_are_told_with_their_own_probabilities(
+    estimator: str, task: Task, tmp_path: Path
+):
+    train = frame(1500, 0, ("x", "y", None))
+    y = target(train, task)
+    trial = Trial("t", estimator, SETTINGS[estimator])
+    model = fit(trial, contract(task), DERIVED, train, y, seed=0, balanced=True)
+    expected = outputs_of(model, train, task)
+    found = run(to_onnx(model, contract(task)), as_arrays(train))
+    assert np.abs(found - expected).max() <= 2e-6
+    assert np.abs(found.mean(axis=0) - np.bincount(y) / len(y)).max() < 0.05
+    if estimator != "xgboost":
+        skops.io.dump(model, tmp_path / "model.skops")
+        again = load_pipeline(tmp_path / "model.skops")
+        np.testing.assert_array_equal(outputs_of(again, train, task), expected)
+
+
 def test_the_graph_names_its_inputs_and_outputs_as_serving_expects():
     train = frame(200, 0, ("x", "y"))
     for task, outputs in (("binary", ["label", "probabilities"]), ("regression", ["variable"])):
