@@ -40,6 +40,7 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
     locks_root: str = Field(description="Folder of lock files.")
     services_file: str = Field(description="Addresses of the services that `mlops up` runs.")
     dagster_url: str = Field(description="Address of the Dagster UI; empty: that of `mlops up`.")
+    ray_address: str = Field(default="", description="Ray cluster of parallel trials, if any.")
 
     @classmethod
     def of(cls, settings: Settings) -> "Stores":
@@ -57,6 +58,7 @@ class Stores(dg.ConfigurableResource):  # type: ignore[type-arg]
             locks_root=str(settings.locks),
             services_file=str(settings.services_file),
             dagster_url=settings.dagster_url,
+            ray_address=settings.ray_address,
         )
 
     @property

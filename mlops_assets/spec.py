@@ -29,10 +29,10 @@ from mlops_assets.spec_card import Card
 from mlops_assets.spec_derived import Derived
 from mlops_assets.spec_history import History
 from mlops_assets.spec_part import Part
+from mlops_assets.spec_search import Scalar, Search, Space
 from mlops_assets.spec_serving import Serving
 from mlops_assets.spec_source import CsvSource, Source
 
-Scalar = bool | int | float | str
 LossMetric = Literal["log_loss", "brier", "mae", "rmse"]
 ScoreMetric = Literal["accuracy", "precision", "recall", "f1", "roc_auc", "r2"]
 Metric = LossMetric | ScoreMetric
@@ -140,6 +140,11 @@ class Candidate(Part):
         default=({},),
         description="Search space: one trial per combination; a value or a list per setting.",
     )
+    space: dict[str, Space] = Field(
+        default={},
+        description="Settings that training.search varies: {type: float, low, high, log}, {type: "
+        "int, low, high, log} or {type: choice, values}.",
+    )
 
 
 class Window(Part):
@@ -169,6 +174,9 @@ class Training(Part):
     metric: Metric | None = Field(
         default=None,
         description="What the candidates are compared by; log_loss, or mae for a regression.",
+    )
+    search: Search | None = Field(
+        default=None, description="How candidates with a space are searched, by Optuna."
     )
     quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         default=(),

@@ -6,7 +6,7 @@ Each problem names the place in the file, so that the user is led to the line.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mlops_assets import spec_derived, spec_history, spec_source
+from mlops_assets import spec_derived, spec_history, spec_search, spec_source
 from mlops_assets.domain.contract import ColumnType
 from mlops_assets.domain.estimators import missing_package
 from mlops_assets.domain.periods import Calendar
@@ -243,6 +243,7 @@ def _training(spec: ModelSpec) -> Iterator[Problem]:
                 ("training", "candidates", place, "grid"),
                 "an empty grid tries nothing: remove it to try the params alone",
             )
+    yield from _search(spec)
     if spec.training.quantiles and spec.task != "regression":
         yield Problem(("training", "quantiles"), f"quantiles are for a regression, not {spec.task}")
     if spec.training.class_weight and spec.task == "regression":
@@ -252,6 +253,27 @@ def _training(spec: ModelSpec) -> Iterator[Problem]:
         yield Problem(
             ("training", "window", "last"),
             f"last {window.last} is below min {window.min}: no training could ever start",
+        )
+
+
+def _search(spec: ModelSpec) -> Iterator[Problem]:
+    training = spec.training
+    candidates = dict(enumerate(training.candidates))
+    for where, message in spec_search.mistakes(
+        training.search,
+        {place: one.space for place, one in candidates.items()},
+        {place: "grid" in one.model_fields_set for place, one in candidates.items()},
+        {place: one.params for place, one in candidates.items()},
+    ):
+        yield Problem(("training", *where), message)
+    folds = training.search.folds if training.search else 1
+    first = training.window.min - training.validation * (folds - 1)
+    if first < 1:
+        yield Problem(
+            ("training", "search", "folds"),
+            f"{folds} folds of {training.validation} periods leave nothing to fit the first one "
+            f"on: window.min is {training.window.min}, at least "
+            f"{training.validation * (folds - 1) + 1} needed",
         )
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_assets_tests.delays import add_delays
-from mlops_assets_tests.regulars import add_regulars
 from mlops_assets_tests.loop import add_model, add_parcels, parcels, shipped
+from mlops_assets_tests.regulars import add_regulars
 
 SHORT_TRAINING = {
     "window": {"min": 3},

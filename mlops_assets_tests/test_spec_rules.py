@@ -34,6 +34,13 @@ def candidate(**more: Any) -> dict[str, Any]:
     return {"candidates": [{"estimator": "random_forest", **more}]}
 
 
+def space(**bounds: Any) -> dict[str, Any]:
+    return {"max_depth": {"type": "int", **bounds}}
+
+
+SPACE = space(low=1, high=9)
+
+
 def test_a_part_of_the_event_time_may_be_used_by_later_rules():
     part = {"name": "hour", "kind": "hour"}
     cycle = {"name": "clock", "kind": "cyclical", "columns": ["hour"], "cycle": 24}
@@ -87,6 +94,41 @@ def test_a_good_spec_has_no_problem():
         ),
         (("weight",), "already has a role", {"weight": "late"}),
         (("weight",), "lake uses itself", {"weight": "period"}),
+        (
+            ("training", "candidates", 0, "space"),
+            "only with training.search",
+            {"training": candidate(space=SPACE)},
+        ),
+        (
+            ("training", "candidates", 0, "space"),
+            "not both",
+            {"training": {**candidate(space=SPACE, grid=[{"n_jobs": 1}]), "search": {}}},
+        ),
+        (
+            ("training", "candidates", 0, "space", "max_depth"),
+            "fixed in params",
+            {"training": {**candidate(space=SPACE, params={"max_depth": 2}), "search": {}}},
+        ),
+        (
+            ("training", "candidates", 0, "space", "max_depth"),
+            "low 5 is not below high 5",
+            {"training": {**candidate(space=space(low=5, high=5)), "search": {}}},
+        ),
+        (
+            ("training", "candidates", 0, "space", "max_depth"),
+            "above 0",
+            {"training": {**candidate(space=space(low=0, high=5, log=True)), "search": {}}},
+        ),
+        (
+            ("training", "search"),
+            "no candidate has a space",
+            {"training": {"search": {"trials": 3}}},
+        ),
+        (
+            ("training", "search", "folds"),
+            "at least 5 needed",
+            {"training": {"search": {"folds": 3}}},
+        ),
         (
             ("training", "class_weight"),
             "no classes",

@@ -1,6 +1,5 @@
 """What the challenger asset does, step by step: search, refit, judge, bundle, register."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,27 +16,19 @@ from mlops_assets.assets.judgement import (
     latency_of,
     seal_bundle,
 )
+from mlops_assets.assets.search import Searched, search
 from mlops_assets.domain.class_quality import ClassQuality, class_quality
 from mlops_assets.domain.evaluation import metrics, pinball_losses, row_losses
 from mlops_assets.domain.gates import GateResult
 from mlops_assets.domain.performance import LossReference
 from mlops_assets.domain.splits import TrainingSet
-from mlops_assets.domain.trainable import refuse_untrainable
-from mlops_assets.domain.training import Trial, draw_evenly, fit, outputs_of, trials
+from mlops_assets.domain.training import Trial, fit, outputs_of
 from mlops_assets.reports import plots
 from mlops_assets.resources import Stores
-from mlops_assets.spec import LOWER_IS_BETTER, Model
+from mlops_assets.spec import Model
 from mlops_assets.stores import tracking, training_rows
 from mlops_assets.stores.registry import GATES_TAG, WARNING_TAG
 from mlops_assets.stores.training_rows import Rows
-
-
-@dataclass(frozen=True)
-class Searched:
-    """The outcome of the search: the winner, and every trial's metrics on validation."""
-
-    winner: Trial
-    trials: tuple[tuple[Trial, dict[str, float]], ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +67,7 @@ def make_challenger(
     classes = refit_rows.classes
     holdout = training_rows.read(model, stores.lake, manifest, split.holdout, classes)
     contract = spec.contract(model.name, classes)
-    searched = _search(model, manifest, stores, say)
+    searched = search(model, manifest, stores, say)
     derived = spec.derived_steps()
     say(f"refitting {searched.winner.name} on {len(refit_rows)} rows")
     pipeline = fit(
@@ -186,52 +177,6 @@ def _metrics(model: Model, rows: Rows, outputs: np.ndarray) -> dict[str, float]:
     return found | pinball_losses(rows.y, outputs, quantiles, rows.weights)
 
 
-def _search(
-    model: Model,
-    manifest: TrainingSet,
-    stores: Stores,
-    say: Callable[[str], None],
-) -> Searched:
-    spec = model.spec
-    train = training_rows.read(model, stores.lake, manifest, manifest.split.train)
-    # A class may be too rare, or too new, to be among the rows of the search.
-    train = train.drawn(draw_evenly(len(train), spec.training.search_rows, spec.training.seed))
-    contract = spec.contract(model.name, train.classes)
-    validation = training_rows.read(
-        model, stores.lake, manifest, manifest.split.validation, train.classes
-    )
-    derived = spec.derived_steps()
-    candidates = [candidate.estimator for candidate in spec.training.candidates]
-    replaced = {name for rule in spec.derived if rule.replaces for name in rule.columns}
-    refuse_untrainable(train.frame, train.y, contract, candidates, replaced)
-    todo = trials([candidate.model_dump() for candidate in spec.training.candidates])
-    tried = []
-    for place, trial in enumerate(todo, 1):
-        started = time.perf_counter()
-        fitted = fit(
-            trial,
-            contract,
-            derived,
-            train.frame,
-            train.y,
-            spec.training.seed,
-            weights=train.weights,
-            balanced=spec.training.class_weight == "balanced",
-        )
-        outputs = outputs_of(fitted, validation.frame, spec.task)
-        scores = _metrics(model, validation, outputs)
-        seconds = time.perf_counter() - started
-        tracking.log_trial(trial, scores, seconds)
-        tried.append((trial, scores))
-        metric = spec.primary_metric
-        score = f"{metric} {scores[metric]:.4f}, {seconds:.1f} s"
-        say(f"trial {place}/{len(todo)} {trial.name}: {score}")
-    lower = spec.primary_metric in LOWER_IS_BETTER
-    name = tracking.best_trial(spec.primary_metric, lower_is_better=lower)
-    winner = next(trial for trial in todo if trial.name == name)
-    return Searched(winner, tuple(tried))
-
-
 def _log(
     model: Model,
     manifest: TrainingSet,
@@ -255,6 +200,7 @@ def _log(
             "seed": model.spec.training.seed,
             **({"weight": model.spec.weight} if model.spec.weight else {}),
             "class_weight": model.spec.training.class_weight,
+            **_search_params(model),
         },
         metrics={f"holdout_{name}": value for name, value in found.items()},
         tags={**tags, "estimator": winner.name},
@@ -262,3 +208,9 @@ def _log(
     tracking.log_pictures(figures)
     gates_found = {gate.name: asdict(gate) for gate in verdicts}
     tracking.log_json({**evidence, "gates": gates_found}, EVIDENCE)
+
+
+def _search_params(model: Model) -> dict[str, Any]:
+    rules = model.spec.training.search
+    found = rules.model_dump(mode="json", exclude_none=True) if rules else {}
+    return {f"search_{name}": value for name, value in found.items()}

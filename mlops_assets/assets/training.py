@@ -140,7 +140,9 @@ def _trials_table(model: Model, trials: Iterable[tuple[Any, Mapping[str, float]]
 
     metric = model.spec.primary_metric
     ordered = sorted(
-        trials, key=lambda trial: trial[1][metric], reverse=metric not in LOWER_IS_BETTER
+        (trial for trial in trials if metric in trial[1]),
+        key=lambda trial: trial[1][metric],
+        reverse=metric not in LOWER_IS_BETTER,
     )
     return records_table(
         [

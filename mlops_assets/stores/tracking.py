@@ -24,30 +24,21 @@ TRIAL_TAG = "trial"
 REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
 
 
-def log_trial(trial: Trial, metrics: Mapping[str, float], seconds: float) -> None:
-    """One nested run: the trial's settings and its metrics on the validation window."""
+def log_trial(
+    trial: Trial, metrics: Mapping[str, float], seconds: float, *, pruned: bool = False
+) -> None:
+    """One nested run: the trial's settings and its metrics on the validation window.
+
+    Those of a pruned trial are of some of the windows, and have names of their own.
+    """
     import mlflow
 
     with mlflow.start_run(run_name=trial.name, nested=True):
         mlflow.log_params({"estimator": trial.estimator, **trial.params})
-        mlflow.log_metrics({f"validation_{name}": value for name, value in metrics.items()})
+        prefix = "pruned" if pruned else "validation"
+        mlflow.log_metrics({f"{prefix}_{name}": value for name, value in metrics.items()})
         mlflow.log_metric("fit_seconds", seconds)
         mlflow.set_tag(TRIAL_TAG, trial.name)
-
-
-def best_trial(metric: str, *, lower_is_better: bool) -> str:
-    """Name of the best trial of the active run, found by an MLflow search as a user would."""
-    import mlflow
-
-    parent = mlflow.active_run().info
-    found = mlflow.search_runs(
-        experiment_ids=[parent.experiment_id],
-        filter_string=f"tags.mlflow.parentRunId = '{parent.run_id}'",
-        order_by=[f"metrics.validation_{metric} {'ASC' if lower_is_better else 'DESC'}"],
-        max_results=1,
-        output_format="list",
-    )
-    return str(found[0].data.tags[TRIAL_TAG])
 
 
 def active_run() -> tuple[str, str]:
