@@ -74,8 +74,8 @@ class Settings(BaseSettings):
     )
     ray_address: str = Field(
         default="",
-        description="Ray cluster that `mlops predict --out` scores on: host:port, ray://host:port, "
-        "auto, or local for one on this machine; empty: in the process itself.",
+        description="Ray cluster that `mlops predict --out` scores on and parallel trials run on: "
+        "host:port, ray://host:port, auto, or local for one on this machine; empty: none.",
     )
     dagster_url: str = Field(
         default="",

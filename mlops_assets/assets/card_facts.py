@@ -69,10 +69,16 @@ def gather(
     spec, split = model.spec, manifest.split
     task, seed = spec.task, spec.training.seed
     intervals = metric_intervals(
-        task, holdout.y, outputs, holdout.classes, confidence=CONFIDENCE, seed=seed
+        task,
+        holdout.y,
+        outputs,
+        holdout.classes,
+        confidence=CONFIDENCE,
+        seed=seed,
+        weights=holdout.weights,
     )
     scorer = load_scorer(bundle)
-    told, happened = _told(task, holdout.y, outputs)
+    told, happened = _told(task, holdout, outputs)
     declared = {one.column: one.min_rows for one in spec.monitoring.slices or spec.gates.slices}
     return VersionFacts(
         model=model.name,
@@ -95,7 +101,9 @@ def gather(
         slices=tuple(_slices(spec, holdout, outputs, declared)),
         slices_declared=bool(declared),
         calibration=(
-            told - happened if task == "regression" else calibration_error(holdout.y, outputs)
+            told - happened
+            if task == "regression"
+            else calibration_error(holdout.y, outputs, weights=holdout.weights)
         ),
         told=told,
         happened=happened,
@@ -185,13 +193,17 @@ def _labels(spec: ModelSpec, y: np.ndarray, classes: tuple[str, ...]) -> str:
     return ", ".join(f"{name}: {share:.1%}" for share, name in told) + more
 
 
-def _told(task: Task, y: np.ndarray, outputs: np.ndarray) -> tuple[float, float]:
+def _told(task: Task, holdout: Rows, outputs: np.ndarray) -> tuple[float, float]:
     """Mean of what was said and of what happened: of class 1, the likeliest class, or values."""
+    y = holdout.y
     if task == "regression":
-        return float(outputs[:, 0].mean()), float(y.mean())
-    if task == "binary":
-        return float(outputs[:, 1].mean()), float((y == 1).mean())
-    return float(outputs.max(axis=1).mean()), float((outputs.argmax(axis=1) == y).mean())
+        told, happened = outputs[:, 0], y
+    elif task == "binary":
+        told, happened = outputs[:, 1], y == 1
+    else:
+        told, happened = outputs.max(axis=1), outputs.argmax(axis=1) == y
+    weights = holdout.weights
+    return float(np.average(told, weights=weights)), float(np.average(happened, weights=weights))
 
 
 def _guess(spec: ModelSpec, refit: Rows, holdout: Rows) -> dict[str, float]:
@@ -202,7 +214,7 @@ def _guess(spec: ModelSpec, refit: Rows, holdout: Rows) -> dict[str, float]:
         known = refit.y[refit.y != UNKNOWN_CLASS]
         told = np.bincount(known, minlength=len(refit.classes)) / len(known)
     constant = np.tile(told, (len(holdout), 1))
-    return metrics(spec.task, holdout.y, constant, holdout.classes)
+    return metrics(spec.task, holdout.y, constant, holdout.classes, holdout.weights)
 
 
 def _slices(
@@ -229,4 +241,5 @@ def _slices(
         least,
         confidence=CONFIDENCE,
         seed=spec.training.seed,
+        weights=holdout.weights,
     )
