@@ -84,9 +84,12 @@ def _signals(
         *_runs(instance, model, stores, before),
     ]
     unknown: tuple[str, ...] = ()
+    if found[0] is not None and found[0].kind == known.HARM:
+        # Beside harm the decision does not tell whether what it was told for before has ended.
+        unknown = (known.LOOK,)
     if in_flight(instance, model, ("ingest", "watch", "close")):
         # What is being ingested may be what is missing.
-        unknown = (known.STALE,)
+        unknown += (known.STALE,)
     else:
         found.append(_staleness(instance, model, stores))
     return [signal for signal in found if signal is not None], unknown
@@ -94,12 +97,14 @@ def _signals(
 
 def _decision(model: Model, stores: Stores, champion: str) -> Signal | None:
     from mlops_assets.stores import verdicts
-    from mlops_assets.stores.monitoring import decisions
+    from mlops_assets.stores.monitoring import decisions, evidence
 
     newest = decisions(stores.lake, model.name)[-1:]
     if not newest:
         return None
     decision = newest[0]
+    asks = decision.action == "alert"
+    reported = evidence(stores.lake, model.name, decision.period)[-1:] if asks else []
     verdict = verdicts.of(stores.lake, model.name).get(decision.period)
     about = verdict if verdict and verdict.decision == decision.id else None
     page = stores.links.asset(model.name, "retrain_decision", decision.period)
@@ -107,6 +112,7 @@ def _decision(model: Model, stores: Stores, champion: str) -> Signal | None:
     return known.of_decision(
         decision,
         champion,
+        harmed=any(one.period == decision.period and one.proven_harm for one in reported),
         started=bool(about and about.started),
         held=about.reason if about and about.held else "",
         link=page or (str(report) if report.exists() else ""),

@@ -10,7 +10,8 @@ from mlops_assets.domain.alerts import Severity, Signal
 from mlops_assets.domain.retraining import Decision
 
 # Kinds of causes.
-DECISION_KINDS = ("alert", "retrain", "rollback", "held")
+LOOK, HARM = "alert", "harm"
+DECISION_KINDS = (LOOK, HARM, "retrain", "rollback", "held")
 GATES, INCIDENT, RUN, STALE = "gates", "incident", "run", "stale data"
 KINDS = (*DECISION_KINDS, GATES, INCIDENT, RUN, STALE)
 # The guard's reason for this kind quotes the model's outputs.
@@ -46,12 +47,19 @@ class FailedRun:
 
 
 def of_decision(
-    decision: Decision | None, champion: str, *, started: bool, held: str, link: str
+    decision: Decision | None,
+    champion: str,
+    *,
+    harmed: bool = False,
+    started: bool,
+    held: str,
+    link: str,
 ) -> Signal | None:
     """The newest decision, where it asks for something.
 
     `started` says whether a run was asked for, `held` why the governor kept it from one. Before
-    the governor has spoken there is nothing to tell of a retrain or a rollback.
+    the governor has spoken there is nothing to tell of a retrain or a rollback. Proven harm
+    (`harmed`) is a cause of its own: whoever was told of drift has to hear of it.
     """
     if decision is None or decision.action == "nothing":
         return None
@@ -60,7 +68,9 @@ def of_decision(
     about = f"after {decision.period}: {reasons}"
     if decision.action == "alert":
         title, severity = f"look at version {version}", "warning"
-        kind = "alert"
+        kind = LOOK
+        if harmed:
+            title, kind = f"version {version} does harm", HARM
     elif held:
         title, severity = f"{decision.action} of version {version} is held back", "warning"
         kind, about = "held", held

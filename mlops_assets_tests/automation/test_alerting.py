@@ -86,7 +86,7 @@ def test_a_cause_that_lasts_is_told_once_with_a_link_and_its_end_is_told_once(
     watch: Watch, capsys: pytest.CaptureFixture[str]
 ):
     for day in ("2026-01-01", "2026-01-02"):
-        decide(watch.loop, watch.instance, MODEL, [day], "alert")
+        decide(watch.loop, watch.instance, MODEL, [day], "alert", harmed=False)
         told = watch.news()
         assert told == (["[alerting] look at version 1"] if day == "2026-01-01" else [])
     message = watch.receiver.got[-1]
@@ -100,6 +100,22 @@ def test_a_cause_that_lasts_is_told_once_with_a_link_and_its_end_is_told_once(
     decide(watch.loop, watch.instance, MODEL, ["2026-01-03"], "nothing")
     assert watch.news() == ["[alerting] resolved: look at version 1"]
     assert watch.receiver.got[-1]["type"] == "success"
+
+
+def test_harm_is_told_although_drift_was_and_each_ends_by_itself(watch: Watch):
+    days = ["2026-01-03-a", "2026-01-03-b", "2026-01-03-c", "2026-01-03-d"]
+    news = []
+    for day, harmed in zip(days, (False, True, True, False), strict=True):
+        decide(watch.loop, watch.instance, MODEL, [day], "alert", harmed=harmed)
+        news.append(watch.news())
+    assert news == [
+        ["[alerting] look at version 1"],
+        ["[alerting] version 1 does harm"],
+        [],
+        ["[alerting] resolved: version 1 does harm"],
+    ]
+    decide(watch.loop, watch.instance, MODEL, ["2026-01-03-e"], "nothing")
+    assert watch.news() == ["[alerting] resolved: look at version 1"]
 
 
 def test_a_retrain_is_told_as_what_the_governor_made_of_it(watch: Watch):
@@ -239,7 +255,9 @@ def test_a_channel_that_fails_is_reported_and_hurts_nothing(
     monkeypatch.setenv("MLOPS_ALERT_URLS", f"{secret} {watch.receiver.url} nonsense://x")
     watch.receiver.status = 500
     champion = watch.loop.alias(MODEL)
-    decide(watch.loop, watch.instance, MODEL, ["2026-01-08"], "alert", version=champion)
+    decide(
+        watch.loop, watch.instance, MODEL, ["2026-01-08"], "alert", version=champion, harmed=False
+    )
     tried = watch.receiver.tried
     said = watch.tick()
     assert "entry 3 of 3 in MLOPS_ALERT_URLS is no URL that Apprise understands" in said

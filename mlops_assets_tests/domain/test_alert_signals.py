@@ -19,6 +19,8 @@ def test_a_decision_to_do_nothing_is_none_and_an_alert_is_told_at_once():
     assert (found.cause, found.severity, found.over) == ("alert:3", "warning", "")
     assert (found.title, found.reason) == ("look at version 3", "after 2013-07-22: harm: loss 0.6")
     assert (found.kind, found.occasion, found.link) == ("alert", "abc", "L")
+    harm = decided("alert", harmed=True)
+    assert (harm.cause, harm.title) == ("harm:3", "version 3 does harm")
 
 
 def test_a_retrain_is_told_when_it_was_started_or_held_back_and_not_before():
