@@ -7,7 +7,7 @@ longer than its history) is checked by `problems`, which names the place in the 
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -151,7 +151,7 @@ class Window(Part):
     """Which history a training uses."""
 
     last: int | None = Field(
-        default=None, ge=1, description="Only the last N training periods; empty: all of them."
+        default=None, ge=1, description="Fit on the last N periods only; empty: all of them."
     )
     min: int = Field(default=4, ge=1, description="Least number of training periods.")
 
@@ -511,3 +511,12 @@ class Model:
         """The model's periods."""
         period = self.spec.period
         return Calendar(period.every, period.start, period.end)
+
+    @property
+    def label_delay(self) -> int:
+        """Periods from a period's end until it is judged, to the nearest."""
+        return self.calendar.nearest(self.spec.monitoring.wait)
+
+    def matured(self, now: datetime) -> tuple[str, ...]:
+        """Keys of the periods whose labels have had their time at `now`, oldest first."""
+        return self.calendar.closed(now - self.spec.monitoring.wait)

@@ -333,7 +333,7 @@ def parcels(
 def parcel_spec(**changes: Any) -> dict[str, Any]:
     """Attributes of a model on `parcels`; its rows are in rows.parquet beside the defs.yaml."""
     training = {
-        "window": {"min": 3},
+        "window": {"min": 2},
         "validation": 1,
         "holdout": 2,
         "candidates": [{"estimator": "logistic_regression", "grid": [{"C": [0.0001, 1.0]}]}],

@@ -41,16 +41,16 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Loop"]:
 @pytest.fixture(scope="session")
 def bikes(loop: "Loop") -> "History":
     """bike_demand as shipped: seven months ingested, one version trained and released."""
-    return loop.history("bike_demand", "2011-08-01", "2011-01-01", "2011-07-01")
+    return loop.history("bike_demand", "2011-08-02", "2011-01-01", "2011-07-01")
 
 
 @pytest.fixture(scope="session")
 def flights(loop: "Loop") -> "History":
     """flight_delay, shortened: six weeks ingested, one version trained and released."""
-    return loop.history("flight_delay", "2013-06-17", "2013-05-06", "2013-06-10")
+    return loop.history("flight_delay", "2013-06-18", "2013-05-06", "2013-06-10")
 
 
 @pytest.fixture(scope="session")
 def parcels(loop: "Loop") -> "History":
-    """Small made-up parcels whose labels come late: eight days, one version."""
+    """Small made-up parcels whose labels come late: one version of the five matured days."""
     return loop.history("parcels", "2026-01-09", "2026-01-01", "2026-01-08")

@@ -81,5 +81,5 @@ def add_scenarios(models: Path) -> None:
     add_parcels(models, "stuck", days=8)
     # Releases that wait for a person, trainings that are killed.
     add_parcels(models, "by_hand", gates={"approval": "manual"})
-    slow = {"window": {"min": 3}, "validation": 1, "holdout": 1, "candidates": SLOW_CANDIDATES}
+    slow = {"window": {"min": 2}, "validation": 1, "holdout": 1, "candidates": SLOW_CANDIDATES}
     add_parcels(models, "killed", training=slow)

@@ -21,7 +21,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory):
     """Eight days of parcels against real servers; near ones take the longest from the twelfth."""
     from mlops_assets.cli.home import prepare_home
     from mlops_assets.cli.live_loop import LiveLoop
-    from mlops_assets.cli.replaying import replay, stretch
+    from mlops_assets.cli.replaying import begins_at, replay, stretch
     from mlops_assets.cli.services import standard_services
     from mlops_assets.cli.specs import load_model
     from mlops_assets.cli.supervisor import Supervisor
@@ -30,9 +30,23 @@ def lived(tmp_path_factory: pytest.TempPathFactory):
     from mlops_assets.stores.clock import Clock
 
     root = tmp_path_factory.mktemp("live")
-    # Acts on harm alone, so what happens on which day does not depend on what a retrain is worth.
-    rules = {"policy": "performance", "cooldown": 1, "rollback_periods": 0}
-    add_parcels(root / "models", "parcels", days=18, retraining=rules)
+    # A calendar, so what happens on which day does not depend on what a retrain is worth; the one
+    # of the fourteenth is trained on the days before and after the change.
+    add_parcels(
+        root / "models",
+        "parcels",
+        days=18,
+        label={"column": "hours", "above": 24, "known_after": "PT3H"},
+        monitoring={"wait": "PT6H", "min_rows": 100},
+        training={
+            "window": {"min": 2, "last": 2},
+            "validation": 1,
+            "holdout": 1,
+            "candidates": [{"estimator": "logistic_regression", "grid": [{"C": [0.0001, 1.0]}]}],
+        },
+        gates={"margin": 0.5},
+        retraining={"policy": "schedule", "every": 2, "rollback_periods": 0},
+    )
     settings = Settings(
         home=root / "home",
         models_dir=root / "models",
@@ -41,14 +55,14 @@ def lived(tmp_path_factory: pytest.TempPathFactory):
         lake_uri="",
     )
     prepare_home(settings)
-    Clock(settings.clock_file).set(START)
     model = load_model(settings, "parcels")
+    periods = stretch(model, START, END)
+    Clock(settings.clock_file).set(begins_at(model, periods[0]))
     services = standard_services(settings, ("dagster", "serve"))
     before = {process.pid for process in psutil.process_iter()}
     with environment(**dict(os.environ)), Supervisor(settings, services) as running:
         loop = LiveLoop(settings, model, running.urls["serve"], running.raise_if_failed)
         with loop:
-            periods = stretch(model, START, END)
             rows = list(replay(settings, model, loop, periods, lambda text: None))
     left = [
         process

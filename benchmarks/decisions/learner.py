@@ -59,6 +59,7 @@ class TableLearner:
     def __init__(self, table: Table, seed: int, first: int | None = None) -> None:
         self.table, self.seed = table, seed
         self.first = first or max(4, table.periods // 5)
+        self.oldest = Training(self.first)
         self.periods: Sequence[str] = [f"{period:04d}" for period in range(table.periods)]
         self.times: Sequence[datetime] = evenly(START, timedelta(days=31), table.periods)
         self.rows: Sequence[int] = np.diff(table.starts).tolist()

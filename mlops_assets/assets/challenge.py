@@ -21,7 +21,7 @@ from mlops_assets.domain.class_quality import ClassQuality, class_quality
 from mlops_assets.domain.evaluation import metrics, pinball_losses, row_losses
 from mlops_assets.domain.gates import GateResult
 from mlops_assets.domain.performance import LossReference
-from mlops_assets.domain.splits import TrainingSet
+from mlops_assets.domain.splits import PARTS, TrainingSet
 from mlops_assets.domain.training import Trial, fit, outputs_of
 from mlops_assets.reports import plots
 from mlops_assets.resources import Stores
@@ -94,7 +94,7 @@ def make_challenger(
             "classes": [asdict(one) for one in by_class],
             "loss": asdict(LossReference.of(losses)),
             "label_coverage": coverage,
-            "split": {name: list(keys) for name, keys in asdict(split).items()},
+            "split": {name: list(getattr(split, name)) for name in PARTS},
             "training_set": manifest.id,
             "as_of": manifest.as_of,
             "trial": asdict(searched.winner),

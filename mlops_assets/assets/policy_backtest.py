@@ -58,7 +58,7 @@ def backtest(
     policies = _policies(model, question.policies or _all())
     lake, root = stores.lake, Path(stores.backtests_root)
     past = read_past(model, lake, question.periods or lake.periods(model.name, "features"))
-    delay = usual_delay(model) if question.delay is None else question.delay
+    delay = model.label_delay if question.delay is None else question.delay
     cache = BacktestCache.of(root, model, past.content)
     learner = PastLearner(model, past, cache, delay=delay, say=say)
     needed = trainings(learner, delay)
@@ -106,13 +106,6 @@ def _policies(model: Model, names: Sequence[str]) -> dict[str, "RetrainPolicy"]:
         )
         for name, policy in found.items()
     }
-
-
-def usual_delay(model: Model) -> int:
-    """Periods from a period's end until it is judged, to the nearest."""
-    calendar = model.calendar
-    bounds = calendar.bounds(calendar.key(calendar.first))
-    return round(model.spec.monitoring.wait / (bounds.end - bounds.start))
 
 
 def policy_backtest(model: Model) -> dg.AssetsDefinition:

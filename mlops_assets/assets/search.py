@@ -51,7 +51,7 @@ def _folds(model: Model, manifest: TrainingSet, stores: Stores) -> Iterator[Fold
     spec, rules = model.spec, model.spec.training
     candidates = [candidate.estimator for candidate in rules.candidates]
     replaced = {name for rule in spec.derived if rule.replaces for name in rule.columns}
-    periods, number = manifest.split.refit, rules.search.folds if rules.search else 1
+    periods, number = manifest.split.searched, rules.search.folds if rules.search else 1
     for fitted_on, end in fold_ends(len(periods), rules.validation, number):
         train = training_rows.read(model, stores.lake, manifest, periods[:fitted_on])
         # A class may be too rare, or too new, to be among the rows of the search.

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.assets.reported import Reported
+from mlops_assets.domain.decay import LossSample
 from mlops_assets.domain.lookahead import Plan, plan
 from mlops_assets.domain.policies import worth_text
 from mlops_assets.domain.price import default_price
@@ -74,7 +75,7 @@ def _worth(
         return None, _too_early(versions)
     price = model.spec.retraining.price
     if price is None:
-        price = default_price(_first_loss(model, stores, live), expected.rows_per_period)
+        price = _default_price(model, stores, live)
     worth = plan(expected, price=price, periods=labelled.older + len(rows), harmed=harmed)
     return worth, worth_text(worth)
 
@@ -127,12 +128,13 @@ def _rows(model: Model, stores: Stores, labelled: LabelledHistory) -> list[int]:
     return rows
 
 
-def _first_loss(model: Model, stores: Stores, live: str) -> float:
-    """The loss of the first release on its holdout: the price is not to move with each version."""
+def _default_price(model: Model, stores: Stores, live: str) -> float:
+    """That of the first release: it is not to move with each version."""
     releases = stores.releases.history(model.name)
     version = releases[0].to_version if releases else live
     bundle = stores.registry.cached_bundle(model.name, version, stores.bundles)
-    return float(json.loads((bundle / EVIDENCE).read_bytes())["loss"]["mean"])
+    evidence = json.loads((bundle / EVIDENCE).read_bytes())
+    return default_price(LossSample(**evidence["loss"]), len(evidence["split"]["holdout"]))
 
 
 def _metadata(model: Model, stores: Stores, worth: Plan) -> dict[str, Any]:

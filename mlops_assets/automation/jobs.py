@@ -23,7 +23,8 @@ MONITORING = (
 
 # What can be said of a period before its labels are known.
 WATCHING = ("predictions", "drift_report", "performance_estimate", "model_card")
-# The period's data with late labels, and its report; no decision.
+# The period's data with late labels, and its report; no decision. What a retrain was worth stays
+# what it was when the decision was made; the next staleness_report reads the restated losses.
 RESTATING = (*DATA, "ground_truth", "performance_report", "model_card")
 
 

@@ -131,15 +131,16 @@ def _first_training(
         return dg.SkipReason(f"run {running} is training the first version of {model.name}")
     if in_flight(context.instance, model, ("ingest", "close")):
         return dg.SkipReason(f"{model.name}: history is still being ingested")
-    ready = materialized(context.instance, model, "features")
-    done = ready | failed_periods(context.instance, model)[0]["ingest"]
-    waiting = [p for p in model.calendar.closed(stores.clock.now()) if p not in done]
+    now, ingested = stores.clock.now(), materialized(context.instance, model, "features")
+    done = ingested | failed_periods(context.instance, model)[0]["ingest"]
+    waiting = [p for p in model.calendar.closed(now) if p not in done]
+    ready = ingested.intersection(model.matured(now))
     training = model.spec.training
     needed = training.window.min + training.validation + training.holdout
     if len(ready) < needed or (waiting and _source_has(model, stores, waiting[0])):
         return dg.SkipReason(
-            f"{model.name} has {len(ready)} ingested periods, {len(waiting)} still to come; its "
-            f"first training needs {needed}"
+            f"{model.name} has {len(ingested)} ingested periods, {len(ready)} of them with matured "
+            f"labels, {len(waiting)} still to come; its first training needs {needed}"
         )
     newest = max(ready)
     reason = f"first version, from {len(ready)} periods up to {newest}"

@@ -33,8 +33,8 @@ def demo(weeks: int, target: Path | None) -> None:
     """
     from mlops_assets.cli.careless import careless_release
     from mlops_assets.cli.live_loop import LiveLoop
+    from mlops_assets.cli.replaying import begins_at, replay, stretch
     from mlops_assets.cli.replaying import count_releases as count
-    from mlops_assets.cli.replaying import replay, stretch
     from mlops_assets.cli.specs import load_model
     from mlops_assets.cli.story import Story
     from mlops_assets.resources import Stores
@@ -47,7 +47,7 @@ def demo(weeks: int, target: Path | None) -> None:
     click.echo(f"The demo's home is {settings.home}; starting Dagster and the endpoint", err=True)
     prepare_home(settings)
     # The clock is set before the daemon starts, or it would begin with all of 2013.
-    Clock(settings.clock_file).set(START)
+    Clock(settings.clock_file).set(begins_at(model, periods[0]))
     services = standard_services(settings, ("dagster", "serve"))
 
     def report(name: str, event: str) -> None:

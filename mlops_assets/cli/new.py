@@ -21,7 +21,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 SAMPLE_ROWS = 500_000
 PERIODS = ("auto", "hourly", "daily", "weekly", "monthly")
 TASKS = ("auto", "binary", "multiclass", "regression")
-# A replay begins when a first version can be trained: window.min, validation and holdout.
+# Periods with labels that a first version is trained on: window.min, validation and holdout.
 FIRST_TRAINING = 8
 
 
@@ -173,9 +173,10 @@ def _show(name: str, path: Path, drafted: "Draft", sample: "Sample", variable: s
 def next_commands(name: str, drafted: "Draft", periods: Sequence[str]) -> list[str]:
     """What to type next; the replay serves the periods after the first training."""
     lines = [f"mlops check {name}"]
-    if len(periods) > FIRST_TRAINING:
-        calendar = drafted.history.calendar
-        start = calendar.bounds(periods[FIRST_TRAINING]).start
+    calendar = drafted.history.calendar
+    needed = FIRST_TRAINING + calendar.nearest(timedelta(days=drafted.days_until_judged))
+    if len(periods) > needed:
+        start = calendar.bounds(periods[needed]).start
         end = calendar.bounds(periods[-1]).end
         lines.append(f"mlops replay {name} --from {start:%Y-%m-%d} --to {end:%Y-%m-%d}")
     return [*lines, "mlops up"]

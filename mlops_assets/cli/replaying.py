@@ -22,6 +22,8 @@ from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.traffic import requests
 
 Say = Callable[[str], None]
+# One in so many of a period's requests may find a training at work.
+EARLY_SHARE = 10
 
 
 def replay(
@@ -29,37 +31,66 @@ def replay(
 ) -> Iterator[PeriodRow]:
     """Yield what happened in each period, once the loop has come to rest on it.
 
-    The clock starts at the first period's beginning: what is older is ingested, and the first
-    version trained, before anything is served.
+    Labels mature `monitoring.wait` after a period's end, within a later period. As in a backtest,
+    what follows from them holds from the nearest beginning of a period on: so a period is judged
+    after the `Model.label_delay` periods that follow it were served. What is older than the first
+    period is ingested, and the first version trained, before anything is served.
     """
     clock = Clock(settings.clock_file)
     stores = Stores.of(settings)
-    clock.set(model.calendar.bounds(periods[0]).start)
+    wait, delay = model.spec.monitoring.wait, model.label_delay
+    clock.set(begins_at(model, periods[0]))
     say("ingesting history and training the first version")
     loop.settle(None)
     served = _champion(stores, model)
     loop.swapped(served)
-    for period in periods:
-        say(f"{period}: sending requests")
-        sent = loop.send(requests(model, period))
-        if sent.failed:
-            say(f"{period}: {sent.failed} requests failed, the first with {sent.first_error}")
-        loop.finish()
-        swap = None
-        now = _champion(stores, model)
-        if now != served:
-            swap, served = loop.swapped(now), now
-        clock.set(model.calendar.bounds(period).end + model.spec.monitoring.wait)
-        say(f"{period}: labels and reports")
-        loop.settle(period)
-        decision = monitoring.kept(stores.lake, model.name, "decisions").get(period)
+    waiting: list[tuple[str, Sent, float | None]] = []
+    for period in [*periods, *[""] * delay]:
+        if period:
+            say(f"{period}: sending requests")
+            sent, swap, served = _serve(stores, model, loop, period, served)
+            if sent.failed:
+                say(f"{period}: {sent.failed} requests failed, the first with {sent.first_error}")
+            waiting.append((period, sent, swap))
+        if period and len(waiting) <= delay:
+            continue
+        judged, sent, swap = waiting.pop(0)
+        clock.set(model.calendar.bounds(judged).end + wait)
+        say(f"{judged}: labels and reports")
+        loop.settle(judged)
+        decision = monitoring.kept(stores.lake, model.name, "decisions").get(judged)
         if decision is None:
             raise ServiceError(
-                f"no decision was made on {period} of {model.name}: has the source rows of it?"
+                f"no decision was made on {judged} of {model.name}: has the source rows of it?"
             )
         acted = loop.acted_on(decision["id"])
-        yield _row(stores, model, period, sent, decision, acted, swap)
+        yield _row(stores, model, judged, sent, decision, acted, swap)
     loop.finish()
+
+
+def begins_at(model: Model, period: str) -> datetime:
+    """Where the clock stands when a replay from this period on begins."""
+    start = model.calendar.bounds(period).start
+    return model.calendar.before(start, model.label_delay) + model.spec.monitoring.wait
+
+
+def _serve(
+    stores: Stores, model: Model, loop: Loop, period: str, served: str
+) -> tuple[Sent, float | None, str]:
+    """Send a period's requests; what became of them, the seconds of a swap, the live version.
+
+    A training that the last decision asked for is done after a small part of a real period: the
+    requests of that part find it at work, all others are answered by what it released.
+    """
+    traffic = requests(model, period)
+    early = len(traffic) // EARLY_SHARE
+    sent, swap = loop.send(traffic[:early]), None
+    loop.finish()
+    now = _champion(stores, model)
+    if now != served:
+        swap = loop.swapped(now)
+    sent.join(loop.send(traffic[early:]))
+    return sent, swap, now
 
 
 def _champion(stores: Stores, model: Model) -> str:

@@ -13,7 +13,7 @@ from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evidence import PeriodEvidence, RetrainPolicy
 from mlops_assets.domain.governor import Limits, Situation, govern
 from mlops_assets.domain.hindsight import Frame, frame, tie_price
-from mlops_assets.domain.learner import Learner, Reported, Training, first_training
+from mlops_assets.domain.learner import Learner, Reported, Training
 from mlops_assets.domain.lookahead import Plan, plan
 from mlops_assets.domain.past_retrains import Cause, PastRetrain
 from mlops_assets.domain.policies import Action
@@ -150,7 +150,7 @@ def replay(
             f"{model} has {total} periods, of which the first version needs {learner.first}: "
             "a backtest needs more; ingest more history"
         )
-    first = _Served("1", first_training(learner), learner.first)
+    first = _Served("1", learner.oldest, learner.first)
     world = _World([first], scouts or Scouts(learner.moments))
     steps = []
     for now in range(learner.first, total):
@@ -193,7 +193,7 @@ def _evidence(
         worse = learner.worse(served.training, before.training, newest)
     worth = None
     if policy.name == "benefit":
-        worth = _worth(learner, world, newest, now, price, found.harmed)
+        worth = _worth(learner, world, newest, now, price, found)
     return PeriodEvidence(
         period=learner.periods[newest],
         version=served.name,
@@ -213,10 +213,13 @@ def _evidence(
 
 
 def _worth(
-    learner: Learner, world: _World, newest: int, now: int, price: float, harmed: bool
+    learner: Learner, world: _World, newest: int, now: int, price: float, found: Reported
 ) -> Plan | None:
-    """What a retrain is worth, as operation would estimate it."""
+    """What a retrain is worth, as operation would estimate it: from judged periods only."""
     labelled = newest + 1
+    judged = {one.period for one in world.evidence if one.performance_judged}
+    if found.performance_judged:
+        judged.add(learner.periods[newest])
     versions = [
         Version(
             name=one.name,
@@ -226,15 +229,16 @@ def _worth(
             losses={
                 period: learner.loss(one.training, period)
                 for period in range(one.since, min(labelled, _until(world, place)))
+                if learner.periods[period] in judged
             },
         )
         for place, one in enumerate(world.served)
     ]
     history = History(world.scouts.upto(labelled), learner.rows[: now + 1], versions)
-    expected = outlook(history, holdout=learner.holdout, abrupt=harmed)
+    expected = outlook(history, holdout=learner.holdout, abrupt=found.harmed)
     if expected is None:
         return None
-    return plan(expected, price=price, periods=now + 1, harmed=harmed)
+    return plan(expected, price=price, periods=now + 1, harmed=found.harmed)
 
 
 def _until(world: _World, place: int) -> int:
@@ -250,7 +254,7 @@ def _act(
     learner: Learner, world: _World, decision: Decision, limits: Limits, newest: int, now: int
 ) -> tuple[str, Action]:
     """Let the governor judge, and do what is left to do."""
-    at = learner.times[now]
+    at = learner.times[newest]
     situation = Situation(
         champion=world.live.name,
         newest_period=decision.period,

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from datetime import timedelta
 
 from mlops_assets.domain.draft_columns import DraftColumn
 from mlops_assets.domain.drafting import Draft
@@ -73,7 +72,6 @@ def _rest(drafted: Draft) -> list[str]:
     estimator, grid = CANDIDATES[drafted.task]
     (metric, limit), *_ = drafted.minimum.items()
     always = "mean" if metric == "r2" else "shares of the classes"
-    days = max(1, drafted.wait // timedelta(days=1))
     return [
         "  validation:",
         f"    min_rows: {max(1, drafted.history.typical // 4)}  # a quarter of a typical period",
@@ -89,7 +87,8 @@ def _rest(drafted: Draft) -> list[str]:
         "  gates:",
         f"    minimum: {{{metric}: {limit:g}}}  # what always answering the {always} gets",
         "  monitoring:",
-        f"    wait: P{days}D  # after a period's end, until its labels are judged",
+        f"    wait: P{drafted.days_until_judged}D"
+        "  # after a period's end, until its labels are judged",
         f"    min_rows: {drafted.min_rows}",
     ]
 

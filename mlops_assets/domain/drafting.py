@@ -45,6 +45,11 @@ class Draft:
     history: history.History
     choices: tuple[Choice, ...]
 
+    @property
+    def days_until_judged(self) -> int:
+        """Whole days from a period's end until its labels are judged."""
+        return max(1, self.wait // timedelta(days=1))
+
     def choice(self, about: str) -> Choice:
         """The choice about one part."""
         return next(choice for choice in self.choices if choice.about == about)

@@ -40,7 +40,7 @@ class ColumnDrift:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """All tests of a period (`columns`, several per column), and the columns that drifted."""
+    """All tests of a period (`columns`, several per column); `flagged` are the names, sorted."""
 
     rows: int
     judged: bool
@@ -108,7 +108,7 @@ def judge(
     ]
     threshold = false_alarm_rate / max(len(outcomes), 1)
     tests = tuple(_verdict(outcome, threshold, min_effect) for outcome in outcomes)
-    flagged = tuple(dict.fromkeys(test.column for test in tests if test.flagged))
+    flagged = tuple(sorted({test.column for test in tests if test.flagged}))
     reason = (
         "; ".join(test.reason for test in tests if test.flagged)
         or f"no drift in {len(reference.columns)} columns of {rows} rows"

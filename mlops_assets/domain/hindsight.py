@@ -9,7 +9,7 @@ policy that chooses shorter windows can do better than them.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from mlops_assets.domain.learner import Learner, Training, first_training
+from mlops_assets.domain.learner import Learner, Training
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ def frame(
 def trainings(learner: Learner, delay: int) -> tuple[Training, ...]:
     """All versions that the frame is made of, oldest first."""
     newest = _trainable(learner, len(learner.periods) - 1, delay)
-    return tuple(Training(end) for end in range(first_training(learner).end, newest + 1))
+    window = learner.oldest.window
+    return tuple(Training(end, window) for end in range(learner.oldest.end, newest + 1))
 
 
 def _extremes(learner: Learner, delay: int) -> tuple[float, float, int]:
-    first, total = learner.first, len(learner.periods)
-    oldest = first_training(learner)
+    first, total, oldest = learner.first, len(learner.periods), learner.oldest
     never = always = 0.0
     for period in range(first, total):
-        newest = Training(_trainable(learner, period, delay))
+        newest = Training(_trainable(learner, period, delay), oldest.window)
         never += learner.rows[period] * learner.loss(oldest, period)
         always += learner.rows[period] * learner.loss(newest, period)
     return never, always, total - 1 - first
@@ -62,7 +62,7 @@ def _extremes(learner: Learner, delay: int) -> tuple[float, float, int]:
 
 def _trainable(learner: Learner, period: int, delay: int) -> int:
     """How many periods a version that serves from `period` on can be trained on."""
-    oldest = first_training(learner).end
+    oldest = learner.oldest.end
     if period == learner.first:
         return oldest
     return max(oldest, period - delay - learner.holdout)
@@ -75,7 +75,7 @@ def _hindsight(
     learner: Learner, price: float, delay: int, also: Collection[Training]
 ) -> tuple[float, tuple[int, ...]]:
     """The least cost, and before which periods it retrains (Bellman 1957)."""
-    first, total, oldest = learner.first, len(learner.periods), first_training(learner)
+    first, total, oldest = learner.first, len(learner.periods), learner.oldest
     everything = {*trainings(learner, delay), oldest, *also}
     # Least cost from a period on, and its dates, by the version that serves in it.
     after: dict[Training, _Path] = dict.fromkeys(everything, (0.0, ()))

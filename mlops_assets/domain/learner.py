@@ -37,8 +37,9 @@ class Reported:
 class Learner(Protocol):
     """A history that versions can be trained on; both may be expensive, so it keeps them.
 
-    The first version serves from period `first` on. Every training leaves the newest `holdout`
-    labelled periods to the gates; so the first version is trained on the periods before those.
+    The first version, trained on `oldest`, serves from period `first` on. Every training leaves
+    the newest `holdout` labelled periods to the gates. `rows` are all rows of a period, labelled
+    or not.
     """
 
     periods: Sequence[str]
@@ -46,10 +47,11 @@ class Learner(Protocol):
     rows: Sequence[int]
     moments: Sequence[Moments]
     first: int
+    oldest: Training
     holdout: int
 
     def training_rows(self, training: Training) -> int:
-        """Rows that a version is trained on."""
+        """Labelled rows that a version is trained on."""
 
     def loss(self, training: Training, period: int) -> float:
         """Mean loss of a version on a period."""
@@ -62,8 +64,3 @@ class Learner(Protocol):
 
     def refusal(self, challenger: Training, champion: Training) -> str:
         """Why the gates refuse a challenger; empty if they don't."""
-
-
-def first_training(learner: Learner) -> Training:
-    """What the first version is trained on."""
-    return Training(max(learner.first - learner.holdout, 1))

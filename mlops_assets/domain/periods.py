@@ -76,6 +76,16 @@ class Calendar:
             }[self.every]
         )
 
+    def before(self, start: datetime, periods: int) -> datetime:
+        """The beginning of the period that is so many before the one that begins at `start`."""
+        for _ in range(periods):
+            start = self.floor(start - timedelta(seconds=1))
+        return start
+
+    def nearest(self, duration: timedelta) -> int:
+        """How many periods a duration takes, to the nearest."""
+        return round(duration / (self.following(self.first) - self.first))
+
     @property
     def first(self) -> datetime:
         """The beginning of the first period."""

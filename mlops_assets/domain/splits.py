@@ -8,14 +8,21 @@ from typing import Any
 
 from mlops_assets.domain.errors import NotTrainableError
 
+PARTS = ("train", "validation", "holdout")
+
 
 @dataclass(frozen=True)
 class Split:
-    """Keys of periods, oldest first: `train` < `validation` < `holdout`."""
+    """Keys of periods, oldest first: `train` < `validation` < `holdout`.
+
+    Nothing is fitted on more than `last` periods (None: any number): candidates on `train`, the
+    winner on `refit`.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     holdout: tuple[str, ...]
+    last: int | None = field(default=None, repr=False)
 
     @property
     def periods(self) -> tuple[str, ...]:
@@ -23,9 +30,14 @@ class Split:
         return self.train + self.validation + self.holdout
 
     @property
-    def refit(self) -> tuple[str, ...]:
-        """What the winner is fitted on: all but the holdout."""
+    def searched(self) -> tuple[str, ...]:
+        """What the search sees: all but the holdout."""
         return self.train + self.validation
+
+    @property
+    def refit(self) -> tuple[str, ...]:
+        """What the winner is fitted on: the newest `last` periods before the holdout."""
+        return self.searched if self.last is None else self.searched[-self.last :]
 
 
 def split_periods(
@@ -33,8 +45,8 @@ def split_periods(
 ) -> Split:
     """Cut `periods` (with labelled rows, oldest first) into the three parts.
 
-    `last` keeps only so many training periods; fewer than `least` of them raise
-    NotTrainableError.
+    `last` is the number of periods that a model is fitted on, None for all; fewer than `least`
+    training periods raise NotTrainableError.
     """
     ordered = sorted(periods)
     available = len(ordered) - validation - holdout
@@ -51,6 +63,7 @@ def split_periods(
         train=tuple(train),
         validation=tuple(ordered[available : available + validation]),
         holdout=tuple(ordered[available + validation :]),
+        last=last,
     )
 
 
@@ -82,6 +95,8 @@ class TrainingSet:
     def __post_init__(self) -> None:
         names = ("model", "as_of", "spec_hash", "table_version", "split", "periods")
         content = [repr(getattr(self, name)) for name in names]
+        # Sets without a window go on having the ids that they had before there were windows.
+        content += [] if self.split.last is None else [f"last {self.split.last}"]
         digest = hashlib.sha256("\n".join(content).encode()).hexdigest()
         object.__setattr__(self, "id", digest[:16])
 
@@ -104,12 +119,12 @@ class TrainingSet:
     def from_json(cls, raw: str) -> "TrainingSet":
         """Read what `to_json` wrote."""
         data: Mapping[str, Any] = json.loads(raw)
-        split = {name: tuple(keys) for name, keys in data["split"].items()}
+        split = {name: tuple(data["split"][name]) for name in PARTS}
         return cls(
             model=data["model"],
             as_of=data["as_of"],
             spec_hash=data["spec_hash"],
             table_version=data["table_version"],
-            split=Split(**split),
+            split=Split(**split, last=data["split"].get("last")),
             periods=tuple(PeriodRows(**period) for period in data["periods"]),
         )

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.labels import KNOWN_AT, LABEL, known
+from mlops_assets.domain.row_sample import Keys
 from mlops_assets.spec import Model
 from mlops_assets.stores.lake import PERIOD, Lake, content_hash
+from mlops_assets.stores.scouts import row_keys
 from mlops_assets.stores.training_rows import weights_in
 
 TABLE = "features"
+KEY = "row_key"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +27,8 @@ class PastRows:
     """All rows of `periods`, oldest first: `frame` (n, columns of the contract), `label` (n,).
 
     Period i has the rows `starts[i]:starts[i + 1]`, and could be judged at `times[i]`; `known`
-    (n,) says whose label was known by then. `content` names these very rows, and `weights` (n,)
-    how much they count; None where all count the same.
+    (n,) says whose label was known by then. `keys` (n,) are by what rows are sampled, `content`
+    names these very rows, and `weights` (n,) how much they count; None where all count the same.
     """
 
     periods: tuple[str, ...]
@@ -34,6 +37,7 @@ class PastRows:
     frame: pd.DataFrame
     label: pd.Series
     known: NDArray[np.bool_]
+    keys: Keys
     content: str
     weights: NDArray[np.float64] | None = None
 
@@ -59,6 +63,7 @@ class PastRows:
             label=self.label.iloc[order].reset_index(drop=True),
             known=self.known[order],
             weights=None if self.weights is None else self.weights[order],
+            keys=self.keys[order],
             content=hashlib.sha256(f"{self.content} shuffled {seed}".encode()).hexdigest(),
         )
 
@@ -80,7 +85,8 @@ def read_past(model: Model, lake: Lake, periods: Sequence[str]) -> PastRows:
             f"the lake has no features of {model.name} in the {len(periods)} periods that were "
             f"asked for: run the job {model.name}__ingest for them"
         )
-    rows = table.to_pandas().sort_values([PERIOD, "event_time", "entity"], kind="stable")
+    rows = table.append_column(KEY, pa.array(row_keys(table))).to_pandas()
+    rows = rows.sort_values([PERIOD, "event_time", "entity"], kind="stable")
     found = []
     for period, part in rows.groupby(PERIOD, sort=True):
         judged_at = model.calendar.bounds(str(period)).end + model.spec.monitoring.wait
@@ -101,6 +107,7 @@ def read_past(model: Model, lake: Lake, periods: Sequence[str]) -> PastRows:
         frame=everything[list(model.spec.input_names)],
         label=everything[LABEL],
         known=mask,
-        content=content_hash(content.drop_columns([KNOWN_AT])),
+        keys=everything[KEY].to_numpy(),
+        content=content_hash(content.drop_columns([KNOWN_AT, KEY])),
         weights=weights_in(model, everything),
     )

@@ -2,8 +2,7 @@
 
 The search over candidates is run once, for the first version; the candidate that wins it is
 refitted for every later training, which is what keeps a backtest affordable. As in operation, a
-training leaves the newest `training.holdout` periods to the gates and to the reports' reference,
-and a window of N periods is trained on together with the `training.validation` periods after it.
+training leaves the newest `training.holdout` periods to the gates and to the reports' reference.
 All gates are applied but the one on the serving bundle, because no bundle is made.
 """
 
@@ -21,7 +20,7 @@ from mlops_assets.domain.evaluation import (
     row_losses,
 )
 from mlops_assets.domain.features import as_arrays
-from mlops_assets.domain.learner import Reported, Training, first_training
+from mlops_assets.domain.learner import Reported, Training
 from mlops_assets.domain.performance import LossReference, PerformanceReport, performance
 from mlops_assets.domain.price import default_price
 from mlops_assets.domain.profile import Profile, build
@@ -59,17 +58,20 @@ class PastLearner:
         self.trained = self.cached = 0
         self.periods: Sequence[str] = past.periods
         self.times: Sequence[datetime] = past.times
-        self.rows: Sequence[int] = past.labelled
+        self.rows: Sequence[int] = np.diff(past.starts).tolist()
         self.holdout = rules.holdout
-        self.first = rules.window.min + rules.validation + rules.holdout
+        # Of the periods right before the first that is served, `delay` have no labels yet.
+        matured = rules.window.min + rules.validation + rules.holdout
+        self.first = matured + delay
+        self.oldest = Training(matured - rules.holdout, rules.window.last)
         self._split = split_periods(
-            past.periods[: self.first],
+            past.periods[:matured],
             validation=rules.validation,
             holdout=rules.holdout,
-            last=None,
+            last=rules.window.last,
             least=rules.window.min,
         )
-        self.moments: Sequence[Moments] = period_moments(model, past, self.first - self.holdout)
+        self.moments: Sequence[Moments] = period_moments(model, past, self.oldest.end)
         self._cache, self._say, self._trial = cache, say, trial
         self._scored: dict[Training, Scored] = {}
         self._references: dict[Training, tuple[Profile, LossReference]] = {}
@@ -88,12 +90,12 @@ class PastLearner:
     @property
     def default_price(self) -> float:
         """The price of a retrain where the user names none."""
-        _, reference = self._reference(first_training(self))
-        return default_price(reference.mean, float(np.mean(self.rows)))
+        _, reference = self._reference(self.oldest)
+        return default_price(reference, self.holdout)
 
     def training_rows(self, training: Training) -> int:
-        """Rows that a version is trained on."""
-        return sum(self.rows[start_of(self.model, training) : training.end])
+        """Labelled rows that a version is trained on."""
+        return sum(self.past.labelled[start_of(training) : training.end])
 
     def scored(self, training: Training) -> Scored:
         """What a version says about all later rows; trained if the cache does not know it."""
@@ -176,7 +178,7 @@ class PastLearner:
             contract = self.model.spec.contract(self.model.name, classes)
             profile = build(
                 as_arrays(self.past.frame.iloc[place][mask]),
-                contract.columns,
+                contract.watched,
                 self._outputs(training, place)[mask],
                 classes,
             )
@@ -211,8 +213,7 @@ class PastLearner:
 
     def _since(self, training: Training) -> int:
         """The first period that a version serves, if it is released as soon as it is trained."""
-        late = 0 if training == first_training(self) else self._delay
-        return training.end + self.holdout + late
+        return training.end + self.holdout + self._delay
 
     def _judged(self, training: Training, period: int) -> PerformanceReport:
         key = (training, period)

@@ -4,9 +4,9 @@ import numpy as np
 
 from mlops_assets.domain.features import as_arrays
 from mlops_assets.domain.labels import classes_of
+from mlops_assets.domain.row_sample import RowSample
 from mlops_assets.domain.scout_rows import fit_scout_rows
 from mlops_assets.domain.scouts import Moments
-from mlops_assets.domain.training import draw_evenly
 from mlops_assets.spec import Model
 from mlops_assets.stores.backtest_history import PastRows
 from mlops_assets.stores.scouts import MOST_ROWS
@@ -21,7 +21,9 @@ def period_moments(model: Model, past: PastRows, oldest: int) -> list[Moments]:
     for period in range(len(past.periods)):
         place = past.place(period, period + 1)
         rows = place.start + np.flatnonzero(past.known[place])
-        parts.append(rows[draw_evenly(len(rows), MOST_ROWS, spec.training.seed)])
+        sample = RowSample(MOST_ROWS, spec.training.seed)
+        sample.add(past.keys[rows], {"row": rows})
+        parts.append(sample.columns()["row"])
     begun = np.concatenate(parts[:oldest])
     rules = fit_scout_rows(
         spec.task,

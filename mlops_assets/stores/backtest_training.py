@@ -22,11 +22,9 @@ from mlops_assets.stores.trial_workers import workers
 Say = Callable[[str], None]
 
 
-def start_of(model: Model, training: Training) -> int:
+def start_of(training: Training) -> int:
     """The first period that a version is trained on."""
-    rules = model.spec.training
-    last = training.window or rules.window.last
-    return max(0, training.end - rules.validation - last) if last else 0
+    return max(0, training.end - training.window) if training.window else 0
 
 
 def search(model: Model, past: PastRows, split: Split, say: Say) -> Trial:
@@ -64,8 +62,7 @@ def _fold(model: Model, past: PastRows, fitted_on: int, end: int) -> Fold:
 
 def train(model: Model, past: PastRows, trial: Trial, training: Training) -> Scored:
     """Fit a version, and score all rows from the end of its training on."""
-    start = start_of(model, training)
-    fitted, classes = _fit(model, past, trial, start, training.end)
+    fitted, classes = _fit(model, past, trial, start_of(training), training.end)
     later = past.frame.iloc[past.place(training.end, len(past.periods))]
     outputs = outputs_of(fitted, later.reset_index(drop=True), model.spec.task)
     return Scored(classes, outputs.astype(np.float32))

@@ -62,7 +62,7 @@ def labelled_history(model: Model, lake: Lake, until: str, now: datetime) -> Lab
     kept = _kept_digests(model, lake, periods)
     made = tuple(period for period in periods if kept.get(period) != wanted[period])
     for period in made:
-        columns, labels = _rows(model, lake, [period], _counts_until(model, period, now))
+        columns, labels = _rows(model, lake, [period], now)
         sums = rules.moments(columns, labels)
         lake.write_period(model.name, SUMS, period, _as_row(sums, wanted[period]))
     rows = lake.read(model.name, SUMS, periods=periods).to_pylist()
@@ -118,10 +118,10 @@ def _rules(model: Model, lake: Lake, periods: Sequence[str], now: datetime) -> S
 
 
 def _rows(
-    model: Model, lake: Lake, periods: Iterable[str], until: datetime
+    model: Model, lake: Lake, periods: Iterable[str], now: datetime
 ) -> tuple[Mapping[str, np.ndarray], np.ndarray]:
     """Columns and labels (n,) of at most MOST_ROWS labelled rows of each period."""
-    parts = [_sample(model, lake, period, until) for period in periods]
+    parts = [_sample(model, lake, one, _counts_until(model, one, now)) for one in periods]
     names = [*model.spec.columns, LABEL]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in names}
     labels = columns.pop(LABEL)
@@ -149,11 +149,11 @@ def _sample(model: Model, lake: Lake, period: str, until: datetime) -> Mapping[s
             for name in spec.columns
         }
         labels = rows.column(LABEL).to_numpy(zero_copy_only=False)
-        sample.add(_keys(rows), {**columns, LABEL: labels})
+        sample.add(row_keys(rows), {**columns, LABEL: labels})
     return {**empty, LABEL: np.empty(0, dtype=object), **sample.columns()}
 
 
-def _keys(rows: pa.RecordBatch) -> Keys:
+def row_keys(rows: pa.RecordBatch | pa.Table) -> Keys:
     """Who and when: what makes a row of a source one of its kind."""
     times = rows.column("event_time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
     at = times.to_numpy(zero_copy_only=False).astype(np.uint64)

@@ -46,17 +46,18 @@ class Rows:
 def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> TrainingSet:
     """Make the manifest of what can be trained on at `now`, and keep it in the lake.
 
-    Only rows whose label was known at `now`, in periods that were over, are counted. `last`
-    limits the training periods. Raises NotTrainableError when there are too few.
+    Only rows whose label was known at `now` are counted, in periods whose labels had matured: the
+    first labels of a younger one are those of its easy rows. `last` limits the periods that a
+    model is fitted on. Raises NotTrainableError when there are too few.
     """
     if not lake.exists(model.name, "features"):
         raise NotTrainableError(f"{model.name} has no features yet: materialise its data assets.")
     training = model.spec.training
     version = lake.version(model.name, "features")
-    closed = set(model.calendar.closed(now))
+    matured = set(model.matured(now))
     parts: dict[str, PeriodRows] = {}
     for period in lake.periods(model.name, "features"):
-        if period not in closed:
+        if period not in matured:
             continue
         rows = lake.read(model.name, "features", periods=[period], version=version)
         kept = _known_rows(rows, now)

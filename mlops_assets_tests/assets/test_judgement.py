@@ -63,7 +63,7 @@ def test_the_warning_is_in_the_version_and_in_the_release_record(loop: Loop, tmp
     }
     add_parcels(tmp_path / "models", "slow_parcels", days=8, training=training)
     definitions = loop.load(tmp_path / "models")
-    loop.at("2026-01-08")
+    loop.at("2026-01-11")
     for job, periods in (("ingest", ("2026-01-01", "2026-01-07")), ("train", ())):
         result = loop.run(f"slow_parcels__{job}", *periods, definitions=definitions)
         assert result.success, errors(result)

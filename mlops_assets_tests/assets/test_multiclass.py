@@ -44,7 +44,7 @@ def day(loop: Loop, delays: History) -> Day:
 @pytest.fixture(scope="module")
 def retrained(loop: Loop, day: Day) -> Any:
     """The training after it, which knows the new class."""
-    loop.at("2013-07-12")
+    loop.at("2013-07-13")
     assert loop.run("delays__ingest", "2013-07-09", "2013-07-11").success
     result = loop.run("delays__train")
     assert result.success, errors(result)

@@ -3,7 +3,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mlops_assets.assets.policy_backtest import policy_backtest, usual_delay
+from mlops_assets.assets.policy_backtest import policy_backtest
 from mlops_assets.resources import Stores
 from mlops_assets_tests.backtested import rides
 from mlops_assets_tests.loop import add_parcels, errors, read_model
@@ -42,4 +42,4 @@ def test_an_empty_lake_fails_with_the_fix(tmp_path: Path):
 @pytest.mark.parametrize(("wait", "delay"), [("P3D", 3), ("PT0S", 0), ("PT13H", 1), ("PT11H", 0)])
 def test_labels_are_as_late_as_the_monitoring_waits(tmp_path: Path, wait: str, delay: int):
     folder = add_parcels(tmp_path, "parcels", days=1, monitoring={"wait": wait, "min_rows": 100})
-    assert usual_delay(read_model(folder)) == delay
+    assert read_model(folder).label_delay == delay

@@ -32,7 +32,7 @@ def test_a_training_releases_its_challenger_with_a_record(loop: Loop, bikes: His
     assert "champion" in version.aliases
     assert (record.kind, record.from_version, record.to_version) == ("release", "", "1")
     assert record.run_id == bikes.train.run_id
-    assert record.loop_time == utc("2011-08-01").isoformat()
+    assert record.loop_time == utc("2011-08-02").isoformat()
     assert version.tags["released_at"] == record.at
     names = ("training_set", "data_hash", "runtime", "parity", "estimator")
     assert record.evidence_values == {name: version.tags[name] for name in names}

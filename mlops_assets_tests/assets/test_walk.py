@@ -76,10 +76,10 @@ def own(loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> Loop:
 @pytest.fixture(scope="module")
 def begun(own: Loop) -> tuple[Loop, dg.ExecuteInProcessResult]:
     """The walker's second version, trained on a day more than the first."""
-    first = challenge(own, WALKER, "2026-01-07", "2026-01-01", "2026-01-06")
+    first = challenge(own, WALKER, "2026-01-10", "2026-01-01", "2026-01-06")
     assert first.success, errors(first)
     assert own.alias(WALKER) == "1"
-    second = challenge(own, WALKER, "2026-01-08", "2026-01-07", "2026-01-07")
+    second = challenge(own, WALKER, "2026-01-11", "2026-01-07", "2026-01-07")
     assert second.success, errors(second)
     return own, second
 
@@ -176,10 +176,10 @@ def test_closing_a_day_again_moves_nothing(walked: tuple[Loop, list[Day]]):
 @pytest.fixture(scope="module")
 def harmful(own: Loop) -> Loop:
     """The faller's second version, which passed its gates on days that will not come again."""
-    first = challenge(own, FALLER, "2026-01-07", "2026-01-01", "2026-01-06")
+    first = challenge(own, FALLER, "2026-01-10", "2026-01-01", "2026-01-06")
     assert first.success, errors(first)
     live(own, FALLER, 7)
-    second = challenge(own, FALLER, "2026-01-12", "2026-01-08", "2026-01-11")
+    second = challenge(own, FALLER, "2026-01-15", "2026-01-08", "2026-01-11")
     assert second.success, errors(second)
     assert all(check.passed for check in checks(second).values()), "the gates could not know"
     # Of 600 requests a day, a percent would tell nothing in a week: it begins with ten.

@@ -82,16 +82,18 @@ def test_a_backlog_is_requested_as_one_range(watched: Watched):
 
 def test_the_first_training_waits_for_the_history(watched: Watched):
     assert not watched.before_history.run_requests
-    assert "has 0 ingested periods, 8 still to come; its first training needs 6" in str(
-        watched.before_history.skip_message
-    )
+    assert (
+        "has 0 ingested periods, 0 of them with matured labels, 8 still to come; its first "
+        "training needs 5"
+    ) in str(watched.before_history.skip_message)
 
 
 def test_the_first_training_is_requested_when_the_history_is_there(watched: Watched):
     (request,) = watched.first_training.run_requests
     assert request.job_name == f"{MODEL}__train"
-    assert request.run_key == "first:2026-01-08"
-    assert request.tags["mlops/reason"] == "first version, from 8 periods up to 2026-01-08"
+    # The labels of the three newest days have not had their time.
+    assert request.run_key == "first:2026-01-05"
+    assert request.tags["mlops/reason"] == "first version, from 5 periods up to 2026-01-05"
     record = watched.loop.stores.releases.history(MODEL)[0]
     assert (record.actor, record.reason) == ("sensor", request.tags["mlops/reason"])
 
@@ -155,7 +157,7 @@ def test_a_retrain_in_flight_is_waited_for_without_losing_the_decision(watched: 
 
 def test_a_decision_on_a_version_that_no_longer_serves_is_dropped(watched: Watched):
     loop = watched.loop
-    loop.at("2026-01-17")
+    loop.at("2026-01-20")
     result = loop.run(f"{MODEL}__ingest", "2026-01-09", "2026-01-16")
     assert result.success, errors(result)
     result = loop.run(f"{MODEL}__train")

@@ -36,6 +36,7 @@ class MadeUp:
     harms: Callable[[int, int], bool] = lambda end, period: False
     refuses: Callable[[int], str] = lambda end: ""
     is_worse: Callable[[int, int, int], bool] = lambda end, than, period: False
+    judges: Callable[[int], bool] = lambda period: True
     first: int = 3
     holdout: int = 0
     rows: Sequence[int] = ()
@@ -49,6 +50,7 @@ class MadeUp:
         self.times = evenly(start, timedelta(days=30), self.total)
         self.rows = self.rows or [200] * self.total
         self.moments = self.moments or drifting_moments(self.total)
+        self.oldest = Training(max(self.first - self.holdout, 1))
 
     def training_rows(self, training: Training) -> int:
         start = max(0, training.end - training.window) if training.window else 0
@@ -64,7 +66,7 @@ class MadeUp:
             rows=self.rows[period],
             loss=self.loss(training, period),
             reference_loss=0.1,
-            performance_judged=True,
+            performance_judged=self.judges(period),
             harmed=harmed,
             accuracy=None,
             drift_judged=True,

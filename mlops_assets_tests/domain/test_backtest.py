@@ -63,6 +63,23 @@ def test_the_newest_periods_are_left_to_the_gates():
     assert [end for _, end in trained(run)] == [1, 1, 1, 4, 4, 4, 7, 7, 7]
 
 
+def test_a_period_that_was_not_judged_tells_nothing_of_the_loss():
+    total, odd = 14, 7
+
+    def history(loss: float) -> MadeUp:
+        return MadeUp(
+            lambda end, period: loss if period == odd else ages(end, period),
+            total,
+            judges=lambda period: period != odd,
+            moments=drifting_moments(total, drift=0.3),
+        )
+
+    runs = [replay(history(loss), policy("benefit"), NO_LIMITS, price=50.0) for loss in (1.0, 90.0)]
+    decided = [[step.decision for step in run.steps] for run in runs]
+    assert decided[0] == decided[1]
+    assert any(one and "retraining" in one.reasons[0] for one in decided[0][odd:])
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10_000),

@@ -129,3 +129,20 @@ def test_between_takes_the_periods_that_begin_inside():
 def test_a_key_of_another_cadence_is_refused(key: str):
     with pytest.raises(ValueError, match=r"does not match|unconverted"):
         Calendar("daily", date(2024, 1, 1)).bounds(key)
+
+
+@quick
+@given(cadences, moments, st.integers(0, 30))
+def test_as_many_periods_before_is_the_way_back(every: Every, moment: datetime, count: int):
+    calendar = Calendar(every, date(1990, 1, 1))
+    start = calendar.floor(moment)
+    found = calendar.before(start, count)
+    for _ in range(count):
+        found = calendar.following(found)
+    assert found == start
+
+
+def test_a_duration_takes_the_nearest_number_of_periods():
+    weekly = Calendar("weekly", date(2026, 1, 5))
+    taken = {days: weekly.nearest(timedelta(days=days)) for days in (0, 1, 3, 4, 7, 10, 11)}
+    assert taken == {0: 0, 1: 0, 3: 0, 4: 1, 7: 1, 10: 1, 11: 2}

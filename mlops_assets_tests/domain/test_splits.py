@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +42,10 @@ def test_a_split_is_by_time_and_keeps_its_sizes(
     assert split.periods == tuple(sorted(periods))[-len(split.periods) :]
     assert (len(split.validation), len(split.holdout)) == (validation, holdout)
     assert len(split.train) == (available if last is None else min(last, available))
-    assert split.refit + split.holdout == split.periods
+    # A window means the same for the search and for the winner: nothing is fitted on more.
+    known = split.train + split.validation
+    assert split.refit == (known if last is None else known[-last:])
+    assert known + split.holdout == split.periods
 
 
 def test_too_little_history_says_how_much_is_needed_and_why():
@@ -61,6 +65,7 @@ def test_the_id_is_that_of_the_content():
         replace(MANIFEST, spec_hash="ac"),
         replace(MANIFEST, table_version=4),
         replace(MANIFEST, split=Split((), ("2024-01-01", "2024-01-08"), ("2024-01-15",))),
+        replace(MANIFEST, split=replace(MANIFEST.split, last=1)),
         replace(MANIFEST, periods=MANIFEST.periods[:1]),
         replace(MANIFEST, periods=(PeriodRows("2024-01-01", 10, "z"), MANIFEST.periods[1])),
     ]
@@ -73,16 +78,17 @@ def test_the_id_is_that_of_the_content():
     st.integers(0, 9),
     st.lists(st.builds(PeriodRows, keys, st.integers(0, 10**9), st.text(max_size=5)), max_size=4),
     st.lists(keys, max_size=3),
+    st.one_of(st.none(), st.integers(1, 9)),
 )
 def test_a_manifest_survives_json(
-    model: str, version: int, rows: list[PeriodRows], part: list[str]
+    model: str, version: int, rows: list[PeriodRows], part: list[str], last: int | None
 ):
     manifest = TrainingSet(
         model=model,
         as_of="2024-03-01T00:00:00+00:00",
         spec_hash="ab",
         table_version=version,
-        split=Split(tuple(part), (), tuple(part)),
+        split=Split(tuple(part), (), tuple(part), last),
         periods=tuple(rows),
     )
     again = TrainingSet.from_json(manifest.to_json())
@@ -97,3 +103,11 @@ def test_rows_and_data_hash_follow_the_periods():
     assert later.data_hash == MANIFEST.data_hash
     changed = replace(MANIFEST, periods=(MANIFEST.periods[0], PeriodRows("2024-01-08", 5, "z")))
     assert changed.data_hash != MANIFEST.data_hash
+
+
+def test_sets_from_before_there_were_windows_are_read_as_they_were():
+    content = json.loads(MANIFEST.to_json())
+    del content["split"]["last"]
+    assert TrainingSet.from_json(json.dumps(content)) == MANIFEST
+    # The id that this set has always had.
+    assert MANIFEST.id == "e1114ed56ea69755"

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,13 @@ import pytest
 from mlops_assets.domain.backtest import Training
 from mlops_assets.domain.errors import NotTrainableError
 from mlops_assets.domain.evaluation import row_losses
-from mlops_assets.domain.learner import first_training
+from mlops_assets.domain.hindsight import trainings
 from mlops_assets.domain.training import Trial
+from mlops_assets.stores import backtest_moments, scouts
 from mlops_assets.stores.backtest_cache import BacktestCache
 from mlops_assets.stores.backtest_history import read_past
 from mlops_assets.stores.backtest_learner import PastLearner
 from mlops_assets.stores.lake import Lake
-from mlops_assets.stores.scouts import labelled_history
 from mlops_assets_tests.backtested import ingest, rides
 from mlops_assets_tests.loop import (
     ROWS_PER_DAY,
@@ -46,7 +47,7 @@ def test_the_first_version_is_the_one_that_operation_released(
     past = read_past(model, stores.lake, stores.lake.periods("bike_demand", "features")[:7])
     cache = BacktestCache.of(tmp_path, model, past.content)
     ours = PastLearner(model, past, cache, trial=Trial(**evidence["trial"]))
-    first = first_training(ours)
+    first = ours.oldest
     assert list(past.periods[: first.end]) == (
         evidence["split"]["train"] + evidence["split"]["validation"]
     )
@@ -63,10 +64,10 @@ def test_the_search_chooses_on_the_first_periods_and_is_made_once(learner: PastL
     assert again._cache.trial() == learner.trial
 
 
-def test_a_window_and_the_validation_period_after_it_are_trained_on(learner: PastLearner):
+def test_a_window_of_the_newest_periods_is_trained_on(learner: PastLearner):
     rows = learner.rows
     assert learner.training_rows(Training(8)) == sum(rows[:8])
-    assert learner.training_rows(Training(8, 3)) == sum(rows[4:8])
+    assert learner.training_rows(Training(8, 3)) == sum(rows[5:8])
     assert learner.loss(Training(8, 3), 9) != learner.loss(Training(8), 9)
 
 
@@ -100,21 +101,44 @@ def test_the_gates_refuse_what_is_surely_worse(learner: PastLearner):
     assert not learner.worse(Training(8), worst, 9)
 
 
-def test_scouts_see_what_they_see_in_operation(learner: PastLearner):
-    assert [part.rows for part in learner.moments] == learner.rows
-    lake = Lake(str(learner._cache.folder.parents[2] / "home" / "lake"))
+@pytest.mark.parametrize("most", [5_000, 100])
+def test_scouts_see_what_they_see_in_operation(
+    learner: PastLearner, most: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    for module in (scouts, backtest_moments):
+        monkeypatch.setattr(module, "MOST_ROWS", most)
+    lake = Lake(str(tmp_path))
+    ingest(learner.model, lake, "2011-12-01")
     until = learner.periods[-1]
-    kept = labelled_history(learner.model, lake, until, utc("2012-06-01"))
+    kept = scouts.labelled_history(learner.model, lake, until, utc("2012-06-01"))
     assert kept is not None
-    for ours, theirs in zip(learner.moments, kept.moments, strict=True):
+    found = backtest_moments.period_moments(learner.model, learner.past, learner.oldest.end)
+    assert [part.rows for part in found] == [min(rows, most) for rows in learner.rows]
+    for ours, theirs in zip(found, kept.moments, strict=True):
         np.testing.assert_allclose(ours.gram, theirs.gram)
         np.testing.assert_allclose(ours.cross, theirs.cross)
 
 
 def test_the_default_price_is_a_tenth_of_a_periods_loss(learner: PastLearner):
-    first = first_training(learner)
-    expected = 0.1 * learner.loss(first, first.end) * np.mean(learner.rows)
+    first = learner.oldest
+    expected = 0.1 * learner.loss(first, first.end) * learner.rows[first.end]
     assert learner.default_price == pytest.approx(expected)
+
+
+def test_the_first_version_knows_no_labels_that_are_still_to_come(learner: PastLearner):
+    late = PastLearner(learner.model, learner.past, learner._cache, delay=2)
+    assert (late.first, late.oldest) == (learner.first + 2, learner.oldest)
+
+
+def test_a_specs_window_holds_for_the_first_version_and_for_always(learner: PastLearner):
+    training = learner.model.spec.training
+    window = training.window.model_copy(update={"last": 3})
+    spec = learner.model.spec.model_copy(
+        update={"training": training.model_copy(update={"window": window})}
+    )
+    short = PastLearner(replace(learner.model, spec=spec), learner.past, learner._cache)
+    assert short.oldest == Training(learner.oldest.end, 3)
+    assert {one.window for one in trainings(short, 0)} == {3}
 
 
 def test_too_short_a_past_is_refused_with_the_numbers(tmp_path: Path):
@@ -131,7 +155,7 @@ def test_a_classifier_has_classes_coverage_and_accuracy(tmp_path: Path):
     ingest(model, lake, "2026-01-17")
     past = read_past(model, lake, lake.periods("parcels", "features"))
     learner = PastLearner(model, past, BacktestCache.of(tmp_path, model, past.content))
-    first = first_training(learner)
+    first = learner.oldest
     assert learner.scored(first).classes == ("0", "1")
     quiet, harmed = learner.report(first, 8), learner.report(first, 14)
     assert (quiet.harmed, harmed.harmed) == (False, True)
@@ -140,7 +164,8 @@ def test_a_classifier_has_classes_coverage_and_accuracy(tmp_path: Path):
     assert quiet.accuracy > harmed.accuracy
     # One in fifty parcels is lost: its label never comes, and that is no alarm.
     assert quiet.performance_judged
-    assert learner.rows[8] < quiet.rows == 150
+    assert learner.past.labelled[8] < quiet.rows == learner.rows[8] == 150
+    assert learner.training_rows(Training(8)) == sum(learner.past.labelled[:8])
 
 
 def test_a_slow_rise_of_the_loss_is_found_from_the_periods_served_before(tmp_path: Path):
@@ -158,7 +183,7 @@ def test_a_slow_rise_of_the_loss_is_found_from_the_periods_served_before(tmp_pat
     ingest(model, lake, "2026-01-31")
     past = read_past(model, lake, lake.periods("parcels", "features"))
     learner = PastLearner(model, past, BacktestCache.of(tmp_path, model, past.content))
-    first = first_training(learner)
+    first = learner.oldest
     found = [learner.report(first, period) for period in range(learner.first, 30)]
     decaying = [place for place, one in enumerate(found) if one.decay_periods]
     assert decaying
