@@ -21,7 +21,7 @@ from mlops_assets.domain.training import Trial
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.stores.bundles import load_scorer
 from mlops_assets.stores.lake import Lake
-from mlops_assets.stores.training_rows import Rows
+from mlops_assets.stores.training_rows import Rows, read
 
 CONFIDENCE = 0.95
 # Without declared slices so many categories of few levels are looked at, each level alone.
@@ -78,6 +78,10 @@ def gather(
         weights=holdout.weights,
     )
     scorer = load_scorer(bundle)
+    # With a window, the candidates were fitted on older rows than the winner.
+    seen = refit
+    if split.refit != split.searched:
+        seen = read(model, lake, manifest, split.searched, refit.classes)
     told, happened = _told(task, holdout, outputs)
     declared = {one.column: one.min_rows for one in spec.monitoring.slices or spec.gates.slices}
     return VersionFacts(
@@ -94,7 +98,7 @@ def gather(
         estimator=winner.estimator,
         params={name: str(value) for name, value in winner.params.items()},
         inputs={one.name: one.type for one in contract.columns},
-        parts=_parts(model, manifest, refit, holdout),
+        parts=_parts(model, manifest, seen, holdout),
         primary_metric=spec.primary_metric,
         metrics={name: one for name, one in intervals.items() if name != "loss"},
         guess=_guess(spec, refit, holdout),
@@ -157,13 +161,11 @@ def _duration(delay: timedelta) -> str:
     return " ".join(count(size, name) for name, size in sizes.items() if size) or f"{delay}"
 
 
-def _parts(
-    model: Model, manifest: TrainingSet, refit: Rows, holdout: Rows
-) -> tuple[card.Part, ...]:
+def _parts(model: Model, manifest: TrainingSet, seen: Rows, holdout: Rows) -> tuple[card.Part, ...]:
     counts = {part.period: part.rows for part in manifest.periods}
     # Rows are in order of time, so those of the training periods come first.
     cut = sum(counts[period] for period in manifest.split.train)
-    labels = {"training": refit.y[:cut], "validation": refit.y[cut:], "holdout": holdout.y}
+    labels = {"training": seen.y[:cut], "validation": seen.y[cut:], "holdout": holdout.y}
     split = manifest.split
     periods = {"training": split.train, "validation": split.validation, "holdout": split.holdout}
     return tuple(
@@ -173,7 +175,7 @@ def _parts(
             str((model.calendar.bounds(keys[-1]).end - timedelta(seconds=1)).date()),
             len(keys),
             len(labels[name]),
-            _labels(model.spec, labels[name], refit.classes),
+            _labels(model.spec, labels[name], seen.classes),
         )
         for name, keys in periods.items()
     )
