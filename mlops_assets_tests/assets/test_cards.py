@@ -127,7 +127,7 @@ def test_a_card_that_is_not_filled_in_fails_the_gate_that_asks_for_it(
     carded: Carded, tmp_path: Path
 ):
     loop = carded.loop
-    bare = changes(gates={"require_card": True}, card={"purpose": "vans"})
+    bare = changes(gates={"require_card": True, "margin": 0.5}, card={"purpose": "vans"})
     add_parcels(tmp_path / "models", MODEL, rows(), **bare)
     result = loop.run(f"{MODEL}__train", definitions=loop.load(tmp_path / "models"))
     assert not result.success
