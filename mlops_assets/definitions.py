@@ -9,6 +9,7 @@ from dagster.components.core.component_tree import ComponentTree
 
 from mlops_assets import defs as shipped_models
 from mlops_assets.automation.alerting import failed_runs
+from mlops_assets.automation.removed_models import removed_models
 from mlops_assets.automation.sensors import close_mlflow_runs
 from mlops_assets.components.broken import LOAD_ERRORS, broken_model
 from mlops_assets.resources import all_resources
@@ -24,7 +25,11 @@ def defs() -> dg.Definitions:
     settings = Settings.load()
     shared = dg.Definitions(
         resources=all_resources(settings),
-        sensors=[*close_mlflow_runs(), failed_runs()],
+        sensors=[
+            *close_mlflow_runs(),
+            failed_runs(),
+            removed_models(settings.models_dir, settings.sensor_seconds),
+        ],
         executor=dg.in_process_executor,
     )
     try:

@@ -30,6 +30,10 @@ class PlanSource(Protocol):
         """The plan of every model that has a champion; raises while the registry is away."""
         ...
 
+    def retired(self) -> Mapping[str, str]:
+        """Models that were taken out of service on purpose, and since when."""
+        ...
+
     def fetch_bundle(self, model: str, version: str, target: Path) -> None:
         """Put the files of the version's bundle into the existing empty folder `target`."""
         ...
@@ -56,6 +60,7 @@ class Follower:
         self._now = now
         self._probation = probation
         self._is_empty = False
+        self._is_new = True
         self._told: dict[str, tuple[str, ...]] = {}
         self._one_step = threading.Lock()
 
@@ -64,13 +69,15 @@ class Follower:
 
         Raises whatever the source raises while the registry is away. A bundle that cannot be
         fetched leaves its model's champion as it was, or its variant without traffic. A model
-        that lost its alias is withdrawn, but a registry without any champion changes nothing.
+        that lost its alias is withdrawn, but a registry without any champion changes nothing, if
+        its models were not retired.
         """
         with self._one_step:
             before = self._published()
             entries: dict[str, Any] = before["models"]
             plans = self._source.plans()
-            if entries and not plans:
+            retired = self._retired(before, plans)
+            if set(entries) - set(retired) and not plans:
                 self._lost_everything()
                 return False
             self._is_empty = False
@@ -79,12 +86,23 @@ class Follower:
                 for model, plan in sorted(plans.items())
             }
             models = {model: entry for model, entry in after.items() if entry is not None}
-            if models == entries and self._pointer.exists():
+            told_before = (entries, before.get("retired", {}))
+            if (models, retired) == told_before and self._pointer.exists():
                 return False
             state = {"generation": before["generation"] + 1, "models": models}
+            if retired:
+                state["retired"] = retired
             write_atomically(self._pointer, json.dumps(state, indent=1).encode())
             logger.info("Published %s", {model: told(entry) for model, entry in models.items()})
             return True
+
+    def _retired(self, before: Mapping[str, Any], plans: Mapping[str, Any]) -> dict[str, str]:
+        """The retired models; asked for at the start, and when a model is gone or came back."""
+        known: dict[str, str] = before.get("retired", {})
+        if self._is_new or before["models"].keys() - plans.keys() or known.keys() & plans.keys():
+            known = dict(self._source.retired())
+            self._is_new = False
+        return known
 
     def run(self, stop: threading.Event, every: float) -> None:
         """Look every `every` seconds until stopped; an outage is logged once and never raised."""
@@ -193,7 +211,8 @@ class Follower:
         """What the pointer says now; a damaged one is made anew."""
         try:
             state = json.loads(self._pointer.read_bytes())
-            return {"generation": int(state["generation"]), "models": dict(state["models"])}
+            published = {"generation": int(state["generation"]), "models": dict(state["models"])}
+            return published | ({"retired": dict(state["retired"])} if "retired" in state else {})
         except FileNotFoundError:
             return {"generation": 0, "models": {}}
         except (ValueError, KeyError, TypeError) as error:

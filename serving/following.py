@@ -37,6 +37,9 @@ class _Registry(PlanSource):
     def plans(self) -> Mapping[str, ServingPlan]:
         return self._connected().plans()
 
+    def retired(self) -> Mapping[str, str]:
+        return self._connected().retired()
+
     def fetch_bundle(self, model: str, version: str, target: Path) -> None:
         self._connected().fetch_bundle(model, version, target)
 

@@ -21,7 +21,7 @@ from serving.auth import Tokens
 from serving.bodies import BodyError
 from serving.histories import Histories
 from serving.loading import LoadedModel
-from serving.models import ModelSet, ModelState, only, versions_of
+from serving.models import ModelSet, ModelState, absent, only, versions_of
 from serving.pages import OPEN_PATHS, Pages
 from serving.predictor import Predictor
 from serving.protocols.arrow import ARROW
@@ -228,7 +228,7 @@ class PredictionService:
             # Released a moment ago: another replica may have told the client already.
             state = self._models.models.get(name)
         if state is None:
-            raise Refusal(404, "model", "no such model is released; see /health")
+            raise absent(self._models, name)
         if state.loaded is None:
             raise Refusal(503, "model", "the model is not loaded yet; see /health", retry_after="1")
         if not version:

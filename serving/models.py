@@ -14,8 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mlops_assets.domain.contract import Contract
+from serving.answers import Refusal
 from serving.loading import LoadedModel, load
-from serving.pointer import Bundle, Target, read_pointer
+from serving.pointer import Bundle, Target, read_pointer, read_retired
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ class ModelSet:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.models: Mapping[str, ModelState] = MappingProxyType({})
+        # Models that are out of service on purpose, and since when.
+        self.retired: Mapping[str, str] = MappingProxyType({})
         self.problem = ""
 
     def refresh(self) -> bool:
@@ -70,13 +73,14 @@ class ModelSet:
         if signature == self._seen and not is_due:
             return False
         try:
-            targets = read_pointer(self._pointer)
+            targets, retired = read_pointer(self._pointer), read_retired(self._pointer)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             self.problem = f"{self._pointer.name} cannot be read: {error!r}"
             logger.error("%s; serving what is loaded", self.problem)
         else:
             self.problem = ""
             self._apply(targets)
+            self.retired = MappingProxyType(retired)
         self._seen = signature
         failed = self.problem or any(state.problem for state in self.models.values())
         self._retry_at = time.monotonic() + RETRY_SECONDS if failed else 0.0
@@ -120,6 +124,14 @@ class ModelSet:
             if _version(after[name]) != _version(before.get(name)):
                 self._on_swap(name, time.perf_counter() - began)
         self.models = MappingProxyType(after)
+
+
+def absent(models: ModelSet, name: str) -> Refusal:
+    """The answer to a request for a model that is not served."""
+    since = models.retired.get(name)
+    if since is None:
+        return Refusal(404, "model", "no such model is released; see /health")
+    return Refusal(410, "model", f"the model was retired on {since[:10]} and is served no more")
 
 
 def versions_of(state: ModelState) -> list[LoadedModel]:

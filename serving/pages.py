@@ -12,7 +12,7 @@ from serving.exposition import CONTENT_TYPE as METRICS
 from serving.exposition import exposition
 from serving.histories import Histories
 from serving.loading import LoadedModel
-from serving.models import ModelSet, ModelState, versions_of
+from serving.models import ModelSet, ModelState, absent, versions_of
 from serving.openapi import document
 from serving.protocols import open_inference_metadata as metadata
 from serving.protocols.routes import Route
@@ -73,7 +73,7 @@ class Pages:
     def _model(self, route: Route) -> Answer:
         state = self._models.models.get(route.model)
         if state is None:
-            raise Refusal(404, "model", "no such model is released; see /health")
+            raise absent(self._models, route.model)
         found = versions_of(state)
         one = _of_version(state, route.version)
         if route.operation == "v2_model_ready":
@@ -100,6 +100,8 @@ class Pages:
             "status": "degraded" if reason else "ok",
             "models": found,
         }
+        if self._models.retired:
+            health["retired"] = dict(self._models.retired)
         return {**health, "reason": reason} if reason else health
 
     def _health_of(self, state: ModelState) -> dict[str, Any]:

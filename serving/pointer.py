@@ -44,6 +44,15 @@ def read_pointer(path: Path) -> dict[str, Target]:
     return {name: _target(entry) for name, entry in content["models"].items()}
 
 
+def read_retired(path: Path) -> dict[str, str]:
+    """The models that were taken out of service on purpose, and since when; raises likewise."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    return {str(name): str(since) for name, since in content.get("retired", {}).items()}
+
+
 def _target(entry: Mapping[str, Any]) -> Target:
     return Target(
         version=str(entry["version"]),

@@ -62,6 +62,19 @@ def act_on_decisions(
     return _skip(notes[-1], cursor, told)
 
 
+def out_of_service(model: Model, stores: Stores) -> str:
+    """Why nothing is done for the model any more; empty if it is in service."""
+    from mlops_assets.stores.model_folders import SPEC_FILE
+    from mlops_assets.stores.retirements import RetirementLog
+
+    retired = RetirementLog(stores.lake).current(model.name)
+    if retired:
+        return f"{model.name} is {retired.text}; `mlops retire {model.name} --undo` ends it"
+    if not (model.folder / SPEC_FILE).is_file():
+        return f"{model.name} has no {SPEC_FILE} any more: {model.folder} is gone"
+    return ""
+
+
 def paused_text(model: Model, stores: Stores) -> str:
     """Why no training of the model starts by itself; empty if it may."""
     from mlops_assets.stores.pauses import Pauses

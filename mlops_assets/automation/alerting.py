@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from mlops_assets.automation.acting import out_of_service
 from mlops_assets.automation.failed_runs import failed_of, how_it_ended
 from mlops_assets.automation.past_runs import in_flight, materialized
 from mlops_assets.domain import alert_signals as known
@@ -29,6 +30,9 @@ def alerts(model: Model, seconds: int, gates: Sequence[str]) -> dg.SensorDefinit
         log = AlertLog(stores.lake)
         before = log.of(model.name)
         signals, unknown = _signals(context.instance, model, stores, before, gates)
+        if out_of_service(model, stores):
+            # Nobody has to be told any more; what is open ends.
+            signals, unknown = [], ()
         changes = reconcile(model.name, before, signals, unknown)
         now = log.apply(model.name, before, changes, stores.clock.now())
         channels, wrong = channels_of(model.spec.alerts.urls_env)

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from mlops_assets.automation.acting import out_of_service
 from mlops_assets.automation.jobs import job_name
 from mlops_assets.automation.past_runs import in_flight, materialized
 from mlops_assets.resources import MODEL_TAG, Stores
@@ -29,6 +30,9 @@ def late_labels(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.Senso
     def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> Any:
         from mlops_assets.stores.late_labels import changed_labels
 
+        ended = out_of_service(model, stores)
+        if ended:
+            return dg.SkipReason(ended)
         running = in_flight(context.instance, model, ("ingest", "close", "restate"))
         if running:
             return dg.SkipReason(f"run {running} is at work on periods of {model.name}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.automation.acting import act_on_decisions, paused_text
+from mlops_assets.automation.acting import act_on_decisions, out_of_service, paused_text
 from mlops_assets.automation.jobs import job_name
 from mlops_assets.automation.past_runs import (
     RANGE_END,
@@ -34,6 +34,9 @@ def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.Senso
     def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> Any:
         from mlops_assets.stores import sources
 
+        ended = out_of_service(model, stores)
+        if ended:
+            return dg.SkipReason(ended)
         running = in_flight(context.instance, model, ("ingest", "watch", "close"))
         if running:
             return dg.SkipReason(f"run {running} is at work on periods of {model.name}")
@@ -107,6 +110,9 @@ def retrain(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDef
     def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> Any:
         from mlops_assets.stores.registry import CHALLENGER, CHAMPION
 
+        ended = out_of_service(model, stores)
+        if ended:
+            return dg.SkipReason(ended)
         running = in_flight(context.instance, model, ("train", "rollback"))
         champion = stores.registry.alias(model.name, CHAMPION)
         if champion is None:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mlops_assets.cli.release:unquarantine",
         "Let a quarantined version serve again.",
     ),
+    "retire": ("mlops_assets.cli.retire:retire", "Take a model out of service, or bring it back."),
     "pause": ("mlops_assets.cli.pause:pause", "Stop retraining a model by itself."),
     "resume": ("mlops_assets.cli.pause:resume", "Let a paused model retrain again."),
     "split": ("mlops_assets.cli.split:split", "Share a model's traffic between its versions."),

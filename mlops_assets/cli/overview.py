@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops_assets.cli.models import open_registry, registry_errors
+from mlops_assets.cli.models import gone_models, model_names, open_registry, registry_errors
 from mlops_assets.cli.running import read_running
 from mlops_assets.domain.errors import ReleaseError
 from mlops_assets.domain.plan import ServingPlan
@@ -25,6 +25,7 @@ from mlops_assets.stores.registry import (
     Version,
 )
 from mlops_assets.stores.releases import ReleaseRecord, Releases
+from mlops_assets.stores.retirements import RetirementLog
 
 DRIFT = ("version", "rows", "judged", "flagged", "reason")
 PERFORMANCE = (
@@ -60,7 +61,8 @@ class ModelGlance:
     and what was found at the last look at it, empty where there is none.
     `drift`, `performance` and `decision` are the newest kept ones with their `period`; `governor`
     is what was said of that decision, where it asked for a run. `paused` says who paused
-    retraining, when and why; empty where nobody did.
+    retraining, when and why; empty where nobody did. `out_of_service` says likewise that it is
+    retired, or that its folder is gone.
     """
 
     model: str
@@ -77,6 +79,7 @@ class ModelGlance:
     decision: dict[str, Any] | None
     governor: dict[str, Any] | None
     paused: str
+    out_of_service: str
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,18 @@ class Overview:
             if model["traffic"]:
                 model["traffic"]["quarantined"] = sorted(model["traffic"]["quarantined"])
         return content
+
+
+def every_model(settings: Settings) -> list[str]:
+    """Models with a folder, then those whose folder is gone, as far as the registry can be asked.
+
+    A registry that is away is told by `overview`.
+    """
+    try:
+        gone = gone_models(settings)
+    except ReleaseError:
+        gone = []
+    return [*model_names(settings), *gone]
 
 
 def overview(settings: Settings, names: list[str]) -> Overview:
@@ -191,6 +206,19 @@ def _model(settings: Settings, name: str, versions: _Versions) -> ModelGlance:
         decision=decision,
         governor=_governor(lake, name, decision),
         paused=pause.text if pause else "",
+        out_of_service=_out_of_service(settings, lake, name),
+    )
+
+
+def _out_of_service(settings: Settings, lake: Lake, name: str) -> str:
+    retired = RetirementLog(lake).current(name)
+    if retired:
+        return f"{retired.text}; `mlops retire {name} --undo` brings it back"
+    if name in model_names(settings):
+        return ""
+    return (
+        f"its folder is gone from {settings.models_dir}: Dagster's sensor `removed_models` retires "
+        f"it, or `mlops retire {name}`"
     )
 
 

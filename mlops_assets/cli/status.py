@@ -24,11 +24,11 @@ SHORT = 12
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(model: str | None, as_json: bool) -> None:
     """Show versions, history, last reports and decisions of MODEL, or of every model."""
-    from mlops_assets.cli.models import known_model, model_names
-    from mlops_assets.cli.overview import overview
+    from mlops_assets.cli.models import known_or_gone
+    from mlops_assets.cli.overview import every_model, overview
 
     settings = Settings.load()
-    names = [known_model(settings, model)] if model else model_names(settings)
+    names = [known_or_gone(settings, model)] if model else every_model(settings)
     found = overview(settings, names)
     if as_json:
         click.echo(json.dumps(found.to_json()))
@@ -41,23 +41,28 @@ def status(model: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def releases(model: str, as_json: bool) -> None:
     """List the releases, rollbacks and incidents of MODEL, newest first."""
-    from mlops_assets.cli.models import known_model
+    from mlops_assets.cli.models import known_or_gone
     from mlops_assets.stores.lake import Lake
     from mlops_assets.stores.registry import Registry
     from mlops_assets.stores.releases import Releases
+    from mlops_assets.stores.retirements import RetirementLog
 
     settings = Settings.load()
-    known_model(settings, model)
+    known_or_gone(settings, model)
     # The records are in the lake; the registry is not asked.
     store = Releases(Registry(settings.mlflow_uri), Lake(settings.lake_root), settings.locks)
     records, incidents = store.history(model)[::-1], store.incidents(model)[::-1]
+    retirements = RetirementLog(Lake(settings.lake_root)).of(model)[::-1]
     if as_json:
-        found = {
+        found: dict[str, list[dict[str, Any]]] = {
             name: [{**asdict(row), "evidence": row.evidence_values} for row in rows]
             for name, rows in (("releases", records), ("incidents", incidents))
         }
+        found["retirements"] = [asdict(row) for row in retirements]
         click.echo(json.dumps({"model": model, **found}))
     elif records or incidents:
+        for row in retirements:
+            click.echo(f"{model}: {row.text}\n")
         _show_releases(model, records, incidents)
     else:
         click.echo(f"{model} was never released.")
@@ -92,6 +97,7 @@ def _show_model(console: "Console", model: "ModelGlance") -> None:
     elif model.can_be_released:
         challenger += f"; `mlops approve {model.model}` releases it"
     rows = {
+        **({"out of service": model.out_of_service} if model.out_of_service else {}),
         "champion": _version(model.champion),
         "challenger": challenger,
         "previous champion": _version(model.previous_champion),

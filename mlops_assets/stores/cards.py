@@ -21,6 +21,7 @@ from mlops_assets.stores.incidents import CLEARED, Incidents
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.monitoring import kept
 from mlops_assets.stores.release_log import ReleaseLog
+from mlops_assets.stores.retirements import RetirementLog
 
 TABLE = "cards"
 FOLDER = "card"
@@ -93,7 +94,12 @@ class Cards:
             for one in Incidents(self.lake).of(model)
             if one.version == version
         )
-        return Since(moves, self._served(model, version), incidents)
+        retirements = tuple(
+            f"{one.loop_time[:10]}: {one.text}"
+            for one in RetirementLog(self.lake).of(model)
+            if one.version == version
+        )
+        return Since(moves, self._served(model, version), (*incidents, *retirements))
 
     def reported(self, model: str, newest: int) -> list[str]:
         """Versions that the reports on the `newest` periods are about, each once."""

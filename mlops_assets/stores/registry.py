@@ -30,6 +30,8 @@ EVIDENCE_TAGS = ("training_set", "data_hash", "runtime", "parity", "estimator")
 WARNING_TAG = "warning"
 # Why a version must not serve any more; whoever holds it never gets traffic.
 QUARANTINED_TAG = "quarantined"
+# Since when the model itself is out of service; `stores.retirements` says who did it and why.
+RETIRED_TAG = "serving.retired"
 # Who gave traffic to a version that has not passed its gates.
 SPLIT_FORCED_TAG = "serving.split_forced"
 
@@ -81,7 +83,7 @@ class Registry:
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def plans(self) -> dict[str, ServingPlan]:
-        """What to serve of every model that has a champion: split and shadow with it.
+        """What to serve of every model that has a champion and is not retired: split, shadow too.
 
         Two calls for all models, and one for each version that is named.
         """
@@ -89,8 +91,17 @@ class Registry:
         return {
             model.name: self._plan(model, quarantined.get(model.name, frozenset()))
             for model in self._models()
-            if CHAMPION in (model.aliases or {})
+            if CHAMPION in (model.aliases or {}) and RETIRED_TAG not in (model.tags or {})
         }
+
+    def names(self) -> list[str]:
+        """Every registered model, whoever registered it."""
+        return [str(model.name) for model in self._models()]
+
+    def retired(self) -> dict[str, str]:
+        """Models that are out of service, and since when (ISO 8601)."""
+        found = {model.name: dict(model.tags or {}) for model in self._models()}
+        return {name: tags[RETIRED_TAG] for name, tags in found.items() if RETIRED_TAG in tags}
 
     def champions(self) -> dict[str, ChampionRef]:
         """The champion of every model that has one."""
@@ -161,6 +172,11 @@ class Registry:
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point an alias to a version; for `champion` use stores.releases."""
         self.client.set_registered_model_alias(model, alias, version)
+
+    def remove_alias(self, model: str, alias: str) -> None:
+        """Take an alias away, if it is there; for `champion` use stores.retirements."""
+        if alias in self.aliases(model):
+            self.client.delete_registered_model_alias(model, alias)
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         """Add facts to a version."""

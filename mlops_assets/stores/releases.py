@@ -18,7 +18,7 @@ from mlops_assets.stores.champion_move import ChampionMoves, Move
 from mlops_assets.stores.incidents import CLEARED, Finding, Incident, Incidents
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.quarantine import Quarantine, refuse_quarantined
-from mlops_assets.stores.registry import PREVIOUS_CHAMPION, Registry
+from mlops_assets.stores.registry import PREVIOUS_CHAMPION, RETIRED_TAG, Registry
 from mlops_assets.stores.release_cause import Cause
 from mlops_assets.stores.release_log import (
     Attempt,
@@ -58,12 +58,13 @@ class Releases:
     ) -> ReleaseRecord:
         """Make `version` the champion if `expected_champion` (None: no champion) still is.
 
-        Raises ReleaseError when the version did not pass its gates or is quarantined, or another
-        release came first.
+        Raises ReleaseError when the version did not pass its gates or is quarantined, the model is
+        retired, or another release came first.
         """
         cause = Cause(actor, reason, at, loop_time, run_id, evidence or {})
         attempt = cause.attempt("release", model, version, expected_champion)
         with self._audited(attempt):
+            self._refuse_retired(model)
             candidate = self.registry.version(model, version)
             if not candidate.passed_gates:
                 raise ReleaseError(
@@ -105,6 +106,7 @@ class Releases:
         cause = Cause(actor, reason, at, loop_time, run_id, {})
         attempt = cause.attempt("rollback", model, target or "", expected_champion)
         with self._audited(attempt):
+            self._refuse_retired(model)
             finished = self._moves.finish(model)
             current, history = self._moves.champion(model), self.history(model)
             done = rolled_back_before(finished, history, current, expected_champion, run_id)
@@ -176,6 +178,14 @@ class Releases:
     def incidents(self, model: str) -> list[Incident]:
         """Every quarantine of a model's versions and its end, oldest first."""
         return Incidents(self.lake).of(model)
+
+    def _refuse_retired(self, model: str) -> None:
+        since = self.registry.model_tags(model).get(RETIRED_TAG)
+        if since:
+            raise ReleaseError(
+                f"{model} is retired since {since[:16]}: bring it back first, with "
+                f"`mlops retire {model} --undo`."
+            )
 
     @property
     def _moves(self) -> ChampionMoves:

@@ -28,6 +28,7 @@ class Folders(PlanSource):
     def __init__(self, folders: dict[tuple[str, str], Path]) -> None:
         self.folders = folders
         self.released: dict[str, ServingPlan] = {}
+        self.withdrawn: dict[str, str] = {}
         self.is_away = False
         self.fetches = 0
 
@@ -35,6 +36,9 @@ class Folders(PlanSource):
         if self.is_away:
             raise ConnectionError("no route to the registry")
         return dict(self.released)
+
+    def retired(self) -> Mapping[str, str]:
+        return dict(self.withdrawn)
 
     def fetch_bundle(self, model: str, version: str, target: Path) -> None:
         self.fetches += 1
@@ -336,3 +340,44 @@ def test_threads_that_step_at_once_publish_once(
         thread.join()
     assert state(tmp_path)["generation"] == 1
     assert source.fetches == 1
+
+
+SINCE = "2026-11-26T08:00:00+00:00"
+
+
+def test_a_retired_model_is_withdrawn_even_if_it_was_the_only_one(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    source.released = {"demand": release("1")}
+    follower.step()
+    source.released, source.withdrawn = {}, {"demand": SINCE}
+    assert follower.step()
+    assert state(tmp_path)["models"] == {}
+    assert state(tmp_path)["retired"] == {"demand": SINCE}
+    assert not follower.step()
+    models = ModelSet(tmp_path / "serving" / "state.json")
+    models.refresh()
+    assert (dict(models.models), dict(models.retired)) == ({}, {"demand": SINCE})
+
+
+def test_a_registry_that_lost_another_model_too_still_changes_nothing(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    source.released = {"demand": release("1"), "flight_delay": release("1")}
+    follower.step()
+    source.released, source.withdrawn = {}, {"demand": SINCE}
+    assert not follower.step()
+    assert set(state(tmp_path)["models"]) == {"demand", "flight_delay"}
+
+
+def test_a_model_that_is_brought_back_is_served_again(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    source.released = {"flight_delay": release("1")}
+    source.withdrawn = {"demand": SINCE}
+    follower.step()
+    assert state(tmp_path)["retired"] == {"demand": SINCE}
+    source.released, source.withdrawn = {**source.released, "demand": release("1")}, {}
+    assert follower.step()
+    assert set(state(tmp_path)["models"]) == {"demand", "flight_delay"}
+    assert "retired" not in state(tmp_path)

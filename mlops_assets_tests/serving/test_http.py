@@ -159,6 +159,36 @@ def test_health_tells_versions_and_what_is_wrong(served: tuple[PredictionService
     assert "does not exist" in health["reason"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/models/demand/predict"),
+        ("POST", "/v2/models/demand/infer"),
+        ("GET", "/v2/models/demand"),
+        ("POST", "/models/demand/invocations"),
+    ],
+)
+def test_a_retired_model_is_gone_in_every_protocol(
+    bundles: dict[str, Built], tmp_path: Path, method: str, path: str
+):
+    pointer = tmp_path / "state.json"
+    publish(pointer, flight_delay=("1", bundles["1"].folder))
+    content = json.loads(pointer.read_text())
+    pointer.write_text(json.dumps({**content, "retired": {"demand": "2026-11-26T08:00:00+00:00"}}))
+    models = ModelSet(pointer)
+    models.refresh()
+    service = PredictionService(models, tmp_path / "log")
+    try:
+        status, body = ask((service, tmp_path), b"{}", path, method)
+        assert status == 410
+        assert "the model was retired on 2026-11-26 and is served no more" in str(body["error"])
+        status, health = ask((service, tmp_path), b"", "/health", "GET")
+        assert health["status"] == "ok"
+        assert health["retired"] == {"demand": "2026-11-26T08:00:00+00:00"}
+    finally:
+        service.close()
+
+
 def test_a_token_is_needed_everywhere_but_for_health(bundles: dict[str, Built], tmp_path: Path):
     publish(tmp_path / "state.json", flight_delay=("1", bundles["1"].folder))
     models = ModelSet(tmp_path / "state.json")

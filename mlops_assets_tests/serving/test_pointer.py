@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets_tests.serving.conftest import asked, bundle, state
-from serving.pointer import Bundle, Target, read_pointer
+from serving.pointer import Bundle, Target, read_pointer, read_retired
 
 
 def test_without_a_file_there_is_nothing_to_serve(tmp_path: Path):
@@ -54,3 +54,12 @@ def test_a_damaged_file_is_an_error_that_followers_catch(tmp_path: Path, text: s
     (tmp_path / "state.json").write_text(text)
     with pytest.raises((OSError, ValueError, KeyError, TypeError, AttributeError)):
         read_pointer(tmp_path / "state.json")
+
+
+def test_retired_models_are_named_with_their_time(tmp_path: Path):
+    path = tmp_path / "state.json"
+    assert read_retired(path) == {}
+    path.write_text('{"generation": 1, "models": {}}')
+    assert read_retired(path) == {}
+    path.write_text('{"generation": 2, "models": {}, "retired": {"demand": "2026"}}')
+    assert read_retired(path) == {"demand": "2026"}
