@@ -17,6 +17,7 @@ _ERRORS = {
     "404": "No such model is released.",
     "408": "The body did not arrive in time.",
     "409": "The request id was used for another request.",
+    "410": "The model was retired.",
     "413": "The body is too large or has too many records.",
     "422": "The request breaks the contract; the error names the field.",
     "500": "The model failed, which is reported.",

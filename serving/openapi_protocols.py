@@ -30,7 +30,7 @@ def paths_of(contract: Contract, errors: dict[str, str]) -> dict[str, Any]:
     """Paths of one model; `errors` describes each status of a refusal."""
     name = contract.model
     about = "Open Inference Protocol"
-    missing = {"404": "No such model or version."}
+    missing = {"404": "No such model or version.", "410": "The model was retired."}
     return {
         f"/v2/models/{name}": _get(
             f"v2_model_{name}", f"{about}: inputs and outputs.", others=missing
