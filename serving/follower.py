@@ -97,12 +97,13 @@ class Follower:
             return True
 
     def _retired(self, before: Mapping[str, Any], plans: Mapping[str, Any]) -> dict[str, str]:
-        """The retired models; asked for at the start, and when a model is gone or came back."""
+        """The retired models; asked for where there may be any, to spare the registry the rest."""
         known: dict[str, str] = before.get("retired", {})
-        if self._is_new or before["models"].keys() - plans.keys() or known.keys() & plans.keys():
-            known = dict(self._source.retired())
-            self._is_new = False
-        return known
+        if not self._is_new and not known and not before["models"].keys() - plans.keys():
+            return {}
+        found = dict(self._source.retired())
+        self._is_new = False
+        return found
 
     def run(self, stop: threading.Event, every: float) -> None:
         """Look every `every` seconds until stopped; an outage is logged once and never raised."""
