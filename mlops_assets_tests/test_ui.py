@@ -245,8 +245,8 @@ def test_the_automation_page_lists_sensors_and_schedules_of_both_models(ui: Ui, 
         sensors = ("new_periods", "late_labels", "retrain", "alerts")
         assert {f"{model}__{sensor}" for sensor in sensors} <= set(found)
         assert cadence in found[found.index(f"{model}__cadence") + 1]
-    # Eight sensors, those on failed runs and removed models, and the two that close MLflow runs are on; schedules wait
-    # for a person.
+    # Eight sensors, those on failed runs and removed models, and the two that close MLflow runs
+    # are on; schedules wait for a person.
     expect(page.get_by_role("checkbox", checked=True)).to_have_count(12)
     # A switch and a box to select by for each, and one for all.
     assert page.get_by_role("checkbox").count() == 2 * 14 + 1

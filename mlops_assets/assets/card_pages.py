@@ -10,7 +10,7 @@ from mlops_assets.domain.card import Notes, Since, VersionFacts
 from mlops_assets.domain.card_text import metric_name
 from mlops_assets.domain.data_sheet import data_sheet
 from mlops_assets.domain.document import Document, markdown
-from mlops_assets.domain.errors import ReleaseError
+from mlops_assets.domain.errors import DataError, ReleaseError
 from mlops_assets.domain.model_card import model_card
 from mlops_assets.reports import plots
 from mlops_assets.reports.document_page import document_page
@@ -80,22 +80,36 @@ def first_card(
     publish(stores.mlflow_uri, kept, _pages(kept, facts.notes, Since()).files())
 
 
-def refresh(model: Model, stores: Stores) -> tuple[Pages | None, list[str]]:
+@dataclass(frozen=True)
+class Refreshed:
+    """The champion's pages, which versions' pages were made anew, and why others were not."""
+
+    champion: Pages | None
+    versions: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def refresh(model: Model, stores: Stores) -> Refreshed:
     """Make the pages anew of the versions that the newest reports are about, and the champion's.
 
-    Returns the champion's, and which versions' pages were made.
+    A card that an older release of this software kept otherwise is told, and stays as it is.
     """
     cards = Cards(stores.lake)
     champion = cards.champion(model.name)
     wanted = {*cards.reported(model.name, model.spec.monitoring.restate + 1), champion}
-    found = {
-        version: pages_of(stores.lake, model.name, version, notes_of(model.spec))
-        for version in cards.versions(model.name)
-        if version in wanted
-    }
-    for pages in found.values():
+    found: dict[str, Pages] = {}
+    problems = []
+    for version in cards.versions(model.name):
+        if version not in wanted:
+            continue
+        try:
+            pages = pages_of(stores.lake, model.name, version, notes_of(model.spec))
+        except DataError as error:
+            problems.append(str(error))
+            continue
         publish(stores.mlflow_uri, pages.kept, pages.files())
-    return found.get(champion), list(found)
+        found[version] = pages
+    return Refreshed(found.get(champion), tuple(found), tuple(problems))
 
 
 def figures_of(holdout: Rows, outputs: np.ndarray, facts: VersionFacts) -> dict[str, Any]:

@@ -26,11 +26,15 @@ def model_card(model: Model) -> dg.AssetsDefinition:
     def _model_card(context: dg.AssetExecutionContext, stores: Stores) -> Any:
         from mlops_assets.assets.card_pages import CARD, SHEET, refresh
 
-        pages, versions = refresh(model, stores)
+        made = refresh(model, stores)
+        about: dict[str, Any] = {"refreshed": list(made.versions)}
+        if made.problems:
+            about["not_refreshed"] = "; ".join(made.problems)
+            context.log.warning(about["not_refreshed"])
+        pages = made.champion
         if pages is None:
-            return dg.MaterializeResult(
-                metadata={"reason": "no version with a card was released", "refreshed": versions}
-            )
+            reason = "no version with a card was released"
+            return dg.MaterializeResult(metadata={"reason": reason, **about})
         facts = pages.kept.facts
         return dg.MaterializeResult(
             metadata={
@@ -38,7 +42,7 @@ def model_card(model: Model) -> dg.AssetsDefinition:
                 "model_card": dg.MetadataValue.md(pages.markdown(CARD)),
                 "data_sheet": dg.MetadataValue.md(pages.markdown(SHEET)),
                 "pages": f"{pages.kept.artifacts}/card",
-                "refreshed": versions,
+                **about,
             },
         )
 

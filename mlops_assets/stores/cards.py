@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from mlops_assets.domain.card import Move, ServedPeriod, Since, VersionFacts
+from mlops_assets.domain.errors import DataError
 from mlops_assets.stores.files import write_atomically
 from mlops_assets.stores.incidents import CLEARED, Incidents
 from mlops_assets.stores.lake import Lake
@@ -66,14 +67,17 @@ class Cards:
         return sorted(map(str, found), key=int)
 
     def of(self, model: str, version: str) -> KeptCard | None:
-        """A version's card; None where its training kept none."""
+        """A version's card; None where its training kept none.
+
+        Raises DataError for one that cannot be read.
+        """
         if not self.lake.exists(model, TABLE):
             return None
         for row in self.lake.read(model, TABLE).to_pylist():
             if row["version"] == version:
                 pictures = json.loads(row["pictures"])
                 return KeptCard(
-                    _FACTS.validate_json(row["facts"]),
+                    _facts(model, version, row["facts"]),
                     {name: base64.b64decode(png) for name, png in pictures.items()},
                     row["run_id"],
                     row["artifacts"],
@@ -136,6 +140,17 @@ class Cards:
                     )
                 )
         return tuple(found)
+
+
+def _facts(model: str, version: str, raw: str) -> VersionFacts:
+    try:
+        return _FACTS.validate_json(raw)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, one["loc"])) for one in error.errors()[:3])
+        raise DataError(
+            f"the card of version {version} of {model} cannot be read ({places}): it was kept by "
+            "another release of this software; train a new version to have one."
+        ) from error
 
 
 def publish(tracking_uri: str, card: KeptCard, pages: Mapping[str, str]) -> str:

@@ -148,7 +148,7 @@ def test_a_card_is_remade_with_what_people_say_today(carded: Carded, tmp_path: P
 
     said = changes(card={**CARD, "limits": ["a limit that was found later"]})
     folder = add_parcels(tmp_path, MODEL, rows(), **said)
-    pages, versions = refresh(read_model(folder), carded.loop.stores)
-    assert versions == ["1"]
-    assert pages is not None
+    made = refresh(read_model(folder), carded.loop.stores)
+    assert (made.versions, made.problems) == (("1",), ())
+    assert made.champion is not None
     assert "a limit that was found later" in carded.page("model_card.md")

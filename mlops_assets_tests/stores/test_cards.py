@@ -1,10 +1,12 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from mlops_assets.domain.card import ServedPeriod
-from mlops_assets.stores.cards import Cards, KeptCard, publish
+from mlops_assets.domain.errors import DataError
+from mlops_assets.stores.cards import TABLE, Cards, KeptCard, publish
 from mlops_assets.stores.incidents import Incident, Incidents
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.monitoring import keep
@@ -33,6 +35,13 @@ def test_a_card_is_kept_once_and_read_as_it_was(lake: Lake):
     assert cards.versions("parcels") == ["2", "10"]
     assert cards.of("parcels", "2") == kept("2")
     assert cards.of("parcels", "3") is None
+
+
+def test_a_card_that_another_release_kept_is_told(lake: Lake):
+    row = {"version": "1", "facts": "{}", "pictures": "{}", "run_id": "", "artifacts": ""}
+    lake.append_once("parcels", TABLE, pa.Table.from_pylist([row]), source="card-1", position=1)
+    with pytest.raises(DataError, match=r"version 1 of parcels cannot be read \(model, version"):
+        Cards(lake).of("parcels", "1")
 
 
 def test_what_happened_since_is_that_versions_own(lake: Lake):
