@@ -78,6 +78,7 @@ def add_scenarios(models: Path) -> None:
     add_parcels(models, "late", gates={"margin": 0.2})
     add_parcels(models, "spoilt", days=4)
     add_parcels(models, "odd", days=6, validation={"min_rows": 101})
+    add_parcels(models, "gappy", days=6)
     add_parcels(models, "stuck", days=8)
     # Releases that wait for a person, trainings that are killed.
     add_parcels(models, "by_hand", gates={"approval": "manual"})

@@ -13,12 +13,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
+from mlops_assets.spec import Model, ModelSpec
+
 PACKAGE = Path(__file__).parents[2] / "mlops_assets"
 FLIGHTS = PACKAGE / "data" / "flights_2013.parquet"
 SPEC = PACKAGE / "defs" / "flight_delay" / "defs.yaml"
 MODEL = "flight_delay"
 YEAR = timedelta(weeks=52)
 FIRST, STOP = date(2012, 12, 31), date(2013, 12, 30)
+# Eight weeks to train on, two to choose by, two to judge by.
+CYCLE_WEEKS = 12
+# More than a year has.
+IDS = 1_000_000
 TIMES = ("scheduled_departure", "arrived_at")
 
 
@@ -53,6 +59,12 @@ def write_model(folder: Path, source: Path, copies: int) -> None:
     (folder / MODEL / "defs.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
+def read_model(folder: Path) -> Model:
+    """The model whose spec `write_model` wrote."""
+    content = yaml.safe_load((folder / MODEL / "defs.yaml").read_text())
+    return Model(MODEL, ModelSpec.model_validate(content["attributes"]), folder / MODEL)
+
+
 def _path(folder: Path, copy: int) -> Path:
     return folder / f"{999 - copy:03}.parquet"
 
@@ -76,5 +88,5 @@ def _moved(rows: pa.Table, copy: int) -> pa.Table:
         earlier = pc.subtract(rows[name], pa.scalar(copy * YEAR, pa.duration("ms")))
         rows = rows.set_column(place, rows.schema.field(name), earlier)
     place = rows.schema.get_field_index("flight_id")
-    ids = pc.add(rows["flight_id"], pa.scalar(copy * rows.num_rows, pa.int32()))
+    ids = pc.add(rows["flight_id"], pa.scalar(copy * IDS, pa.int32()))
     return rows.set_column(place, rows.schema.field("flight_id"), ids)

@@ -42,6 +42,12 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "schema_change", asset=name, description="Columns have the types they had before."
             ),
+            dg.AssetCheckSpec(
+                "gaps",
+                asset=name,
+                description="Of all periods in the lake, none between the first and the last is "
+                "without rows.",
+            ),
         ],
     )
     def _raw_data(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
@@ -70,6 +76,7 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
         except (DataError, SourceError) as error:
             # What is wrong stays wrong however often it is read again.
             raise dg.Failure(str(error), allow_retries=False) from error
+        notes["gaps"] = _gaps(model, lake)
         yield from materialized(context, versions, metadata)
         for check, found in notes.items():
             yield dg.AssetCheckResult(
@@ -82,6 +89,14 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
             )
 
     return _raw_data
+
+
+def _gaps(model: Model, lake: Any) -> list[str]:
+    held = lake.held(model.name, "raw_data")
+    return [
+        f"{first} has no rows" if count == 1 else f"{first} … {last} have no rows ({count} periods)"
+        for first, last, count in model.calendar.gaps([p for p in held if held[p].rows])
+    ]
 
 
 def _newest(rows: Any, event_time: str) -> Any:

@@ -43,6 +43,13 @@ run_retries:
 sensors: {use_threads: true, num_workers: 4}
 schedules: {use_threads: true, num_workers: 2}
 """
+# In SQLite only, where Dagster keeps it by default.
+EVENT_LOG_YAML = """\
+event_log_storage:
+  module: mlops_assets.event_log
+  class: OpenSqliteEventLog
+  config: {base_dir: %s}
+"""
 
 
 def prepare_home(settings: Settings) -> None:
@@ -88,7 +95,8 @@ def initialise_mlflow() -> None:
 def _dagster_yaml(settings: Settings) -> bytes:
     """The instance's configuration: the user's, or ours."""
     if not settings.dagster_config:
-        return DAGSTER_YAML.encode()
+        folder = json.dumps(str(settings.dagster_home / "history" / "runs"))
+        return (DAGSTER_YAML + EVENT_LOG_YAML % folder).encode()
     try:
         return Path(settings.dagster_config).read_bytes()
     except OSError as error:

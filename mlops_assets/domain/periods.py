@@ -4,9 +4,10 @@ A period's key is the same text as the key of its Dagster partition. All times a
 begin on Monday.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from typing import Literal
 
 Every = Literal["hourly", "daily", "weekly", "monthly"]
@@ -125,6 +126,21 @@ class Calendar:
         while at < limit:
             found.append(at.strftime(KEY_FORMAT[self.every]))
             at = self.following(at)
+        return tuple(found)
+
+    def gaps(self, keys: Collection[str]) -> tuple[tuple[str, str, int], ...]:
+        """Stretches between the first and the last of `keys` that none of them covers.
+
+        Each as its first key, its last key and its number of periods, oldest first.
+        """
+        if not keys:
+            return ()
+        known, found = set(keys), []
+        walk = self.between(self.bounds(min(known)).start, self.bounds(max(known)).end)
+        for is_known, some in groupby(walk, known.__contains__):
+            stretch = list(some)
+            if not is_known:
+                found.append((stretch[0], stretch[-1], len(stretch)))
         return tuple(found)
 
     def _walk(self, until: datetime) -> Iterator[tuple[str, Bounds]]:

@@ -114,7 +114,7 @@ def test_a_range_tells_how_far_it_has_come(loop: Loop, flights: History):
 
 def test_good_history_passes_every_check(history: History):
     found = checks(history.ingest)
-    assert set(found) == {"volume", "freshness", "schema_change", "contract"}
+    assert set(found) == {"volume", "freshness", "schema_change", "gaps", "contract"}
     assert all(check.passed for check in found.values())
 
 
@@ -197,6 +197,22 @@ def test_few_rows_warn(loop: Loop):
     assert found["volume"].severity == AssetCheckSeverity.WARN
     assert found["volume"].description == "2026-01-03: 100 rows, at least 101 expected"
     assert found["freshness"].passed
+
+
+def test_a_gap_is_told_by_every_later_run_until_it_is_filled(loop: Loop):
+    every = parcels(6)
+    day = pc.day(every["sent_at"])
+    write_rows(loop, "gappy", every.filter(pc.is_in(day, pa.array([1, 4, 6]))))
+    assert loop.run("gappy__ingest", "2026-01-01", "2026-01-04").success
+    for _ in range(2):
+        gaps = checks(loop.run("gappy__ingest", "2026-01-06"))["gaps"]
+        assert not gaps.passed
+        assert gaps.severity == AssetCheckSeverity.WARN
+        assert gaps.description == (
+            "2026-01-02 … 2026-01-03 have no rows (2 periods); 2026-01-05 has no rows"
+        )
+    write_rows(loop, "gappy", every)
+    assert checks(loop.run("gappy__ingest", "2026-01-01", "2026-01-06"))["gaps"].passed
 
 
 def test_rows_that_stop_before_the_period_ends_warn(loop: Loop):

@@ -125,6 +125,16 @@ def test_between_takes_the_periods_that_begin_inside():
     assert calendar.between(end, start) == ()
 
 
+def test_gaps_are_stretches_between_the_first_and_the_last():
+    calendar = Calendar("daily", date(2024, 1, 1))
+    days = [f"2024-01-{day:02}" for day in (2, 4, 5, 9)]
+    assert calendar.gaps(days) == (
+        ("2024-01-03", "2024-01-03", 1),
+        ("2024-01-06", "2024-01-08", 3),
+    )
+    assert calendar.gaps(days[1:3]) == calendar.gaps(days[:1]) == calendar.gaps([]) == ()
+
+
 @pytest.mark.parametrize("key", ["2024-13-01", "today", "2024-01-01-05:00", ""])
 def test_a_key_of_another_cadence_is_refused(key: str):
     with pytest.raises(ValueError, match=r"does not match|unconverted"):
