@@ -122,16 +122,18 @@ class Validation(Part):
 class Candidate(Part):
     """An estimator and the settings to try."""
 
-    estimator: Literal[
-        "logistic_regression",
-        "ridge",
-        "random_forest",
-        "hist_gradient_boosting",
-        "lightgbm",
-        "xgboost",
-    ] = Field(
-        description="Which estimator, in its form for the task; lightgbm and xgboost need "
-        "`pip install 'mlops_assets[boosting]'`."
+    estimator: str = Field(
+        description="logistic_regression, ridge, random_forest, hist_gradient_boosting, lightgbm "
+        "or xgboost, in its form for the task (the last two need `pip install "
+        "'mlops_assets[boosting]'`); or the import path of a class in the manner of scikit-learn, "
+        "as package.module:Class."
+    )
+    encoders: Literal["linear", "forest", "boosting"] | None = Field(
+        default=None,
+        description="What the estimator gets: linear fills missing numbers, scales them, and makes "
+        "a column of each level; forest fills missing numbers and numbers the levels; boosting "
+        "numbers the levels only. Default: the estimator's own; for an import path forest in "
+        "sklearn.ensemble and sklearn.tree, else linear.",
     )
     params: dict[str, Scalar | None] = Field(
         default={}, description="Settings that are not searched."

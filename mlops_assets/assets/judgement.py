@@ -24,8 +24,8 @@ from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 from mlops_assets.stores import tracking
 from mlops_assets.stores.bundles import ESTIMATOR, load_scorer, write_manifest
-from mlops_assets.stores.onnx_export import to_onnx
 from mlops_assets.stores.registry import CHAMPION
+from mlops_assets.stores.servable import why_not_compiled
 from mlops_assets.stores.training_rows import Rows
 
 EVIDENCE = "evidence.json"
@@ -78,16 +78,18 @@ def seal_bundle(
         },
         pipeline=pipeline,
     )
-    try:
-        (folder / "model.onnx").write_bytes(to_onnx(pipeline, contract))
+    graph, refused = why_not_compiled(pipeline, contract)
+    if graph:
+        (folder / "model.onnx").write_bytes(graph)
         write_manifest(folder, "onnx", {})
-        parity = _parity(folder, holdout, outputs, limits)
-        if parity.holds:
-            write_manifest(folder, "onnx", asdict(parity))
-            return "onnx", parity, ""
-        refused = parity.reason
-    except (RuntimeError, NotImplementedError, ValueError) as error:
-        refused = f"the pipeline does not convert: {error}"
+        try:
+            parity = _parity(folder, holdout, outputs, limits)
+            if parity.holds:
+                write_manifest(folder, "onnx", asdict(parity))
+                return "onnx", parity, ""
+            refused = parity.reason
+        except (BundleError, RuntimeError, ValueError) as error:
+            refused = f"the compiled model does not run: {error}"
     (folder / "model.onnx").unlink(missing_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)
     write_manifest(folder, "skops", {"onnx": refused[:500]})

@@ -77,6 +77,7 @@ def check_model(name: str, folder: "Path", now: datetime) -> Checked:
     from mlops_assets.cli.located import read_spec_file
     from mlops_assets.domain.errors import SourceError
     from mlops_assets.spec_data import findings
+    from mlops_assets.spec_estimators import estimator_findings
     from mlops_assets.spec_findings import Finding, Table
     from mlops_assets.stores.sample import is_in_order, take_sample
 
@@ -86,6 +87,7 @@ def check_model(name: str, folder: "Path", now: datetime) -> Checked:
     if model is None or unknown:
         return Checked(name, file, 0, 0, file.findings)
     spec = model.spec
+    found_first = (*file.findings, *estimator_findings(spec))
     try:
         sample = take_sample(
             spec.source,
@@ -96,12 +98,12 @@ def check_model(name: str, folder: "Path", now: datetime) -> Checked:
         )
     except SourceError as error:
         away = Finding("source", "problem", ("source",), str(error))
-        return Checked(name, file, 0, 0, (*file.findings, away))
+        return Checked(name, file, 0, 0, (*found_first, away))
     found = findings(Table(model, sample.frame, sample.times, now))
     if is_in_order(spec.source, folder, spec.event_time) is False:
         message = "rows are not in order of time: no harm, they are sorted when they are read"
         found = (*found, Finding("unsorted", "note", ("source",), message))
-    return Checked(name, file, len(sample.times), len(sample.frame), (*file.findings, *found))
+    return Checked(name, file, len(sample.times), len(sample.frame), (*found_first, *found))
 
 
 def _dotted(found: "Finding") -> str:

@@ -7,7 +7,6 @@ import pandas as pd
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract
 from mlops_assets.domain.errors import NotTrainableError
-from mlops_assets.domain.estimators import ESTIMATORS
 
 # A linear model gets a column per level, in memory that grows with rows times levels.
 MOST_LEVELS = 500
@@ -17,12 +16,13 @@ def refuse_untrainable(
     frame: pd.DataFrame,
     y: np.ndarray,
     contract: Contract,
-    estimators: Collection[str],
+    linear: Sequence[str],
     replaced: Collection[str] = (),
 ) -> None:
     """Raise NotTrainableError, with what to change, if training rows can teach nothing.
 
-    `frame` holds the contract's columns, `y` class indices or values, shape (n,);
+    `frame` holds the contract's columns, `y` class indices or values, shape (n,); `linear` names
+    the estimators that get a column per level;
     no estimator sees the columns in `replaced`, because derived ones take their place.
     """
     _refuse_classes(y, contract)
@@ -34,7 +34,6 @@ def refuse_untrainable(
                 f"column {column.name!r} is missing in all {len(frame):,} training rows, so "
                 "nothing can be learned from it: remove it from columns, or correct the source."
             )
-        linear = _linear(estimators)
         seen = column.type == "category" and column.name not in replaced
         levels = values.nunique() if linear and seen else 0
         if levels > MOST_LEVELS:
@@ -62,7 +61,3 @@ def _refuse_classes(y: np.ndarray, contract: Contract) -> None:
             f"the label of a binary task has {len(names)} classes ({some}): correct label.column, "
             "set label.above, or set the task to multiclass or regression."
         )
-
-
-def _linear(estimators: Collection[str]) -> Sequence[str]:
-    return [name for name in estimators if ESTIMATORS[name].encoders == "linear"]

@@ -16,18 +16,19 @@ from sklearn.utils.validation import has_fit_parameter
 
 from mlops_assets.domain.contract import Contract, Task
 from mlops_assets.domain.errors import NotTrainableError
-from mlops_assets.domain.estimators import ESTIMATORS, estimator_class
+from mlops_assets.domain.estimators import encoders_of, made
 from mlops_assets.domain.features import pipeline
 from mlops_assets.domain.imbalance import BalancedClasses, fitted_estimator
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One combination of estimator and settings."""
+    """One combination of estimator and settings, with encoders other than its own, if any."""
 
     name: str
     estimator: str
     params: Mapping[str, Any]
+    encoders: str = ""
 
 
 def trials(candidates: Sequence[Mapping[str, Any]]) -> tuple[Trial, ...]:
@@ -42,7 +43,8 @@ def trials(candidates: Sequence[Mapping[str, Any]]) -> tuple[Trial, ...]:
             params = {**candidate["params"], **settings}
             label = " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
             name = f"{candidate['estimator']} {label}".strip()
-            found.append(Trial(name, candidate["estimator"], params))
+            encoders = candidate.get("encoders") or ""
+            found.append(Trial(name, candidate["estimator"], params, encoders))
     return tuple(found)
 
 
@@ -60,26 +62,23 @@ def fit(
     """Fit a trial on `frame` (the contract's columns) and `y` (class indices, or values).
 
     `weights` (n,) say how much each row counts; with `balanced` all classes count the same in
-    sum, see imbalance.BalancedClasses. Raises NotTrainableError when the estimator's library is
-    not installed, or when it has no use for weights.
+    sum, see imbalance.BalancedClasses. Raises NotTrainableError when the estimator cannot be
+    imported or does not do for the task, or when it has no use for weights.
     """
-    family, kind = ESTIMATORS[trial.estimator], estimator_class(trial.estimator, contract.task)
-    settings = {**family.defaults, **trial.params}
-    if "random_state" in kind().get_params():
-        settings["random_state"] = seed
+    estimator = made(trial.estimator, contract.task, trial.params, seed)
     is_forest = trial.estimator == "random_forest"
     if is_forest:
         # Each tree has a seed of its own, so growing them on all cores changes nothing; adding up
         # their votes on several threads would, in the last digits.
-        settings["n_jobs"] = -1
-    estimator = kind(**settings)
+        estimator.set_params(n_jobs=-1)
     if (weights is not None or balanced) and not has_fit_parameter(estimator, "sample_weight"):
         raise NotTrainableError(
             f"{trial.estimator} cannot weigh rows (its fit has no sample_weight): remove it from "
             "the candidates, or weight and training.class_weight from the spec"
         )
     last = BalancedClasses(estimator) if balanced else estimator
-    model = pipeline(family.encoders, contract.columns, derived, last)
+    encoders = encoders_of(trial.estimator, trial.encoders)
+    model = pipeline(encoders, contract.columns, derived, last)
     model.fit(frame, y, **({} if weights is None else {"model__sample_weight": weights}))
     if is_forest:
         fitted_estimator(model).set_params(n_jobs=1)

@@ -192,7 +192,8 @@ def _trial(asked: Any, candidates: Sequence[Candidate]) -> Trial:
             settings[name] = asked.suggest_int(label, space.low, space.high, log=space.log)
     told = " ".join(f"{name}={_short(value)}" for name, value in sorted(settings.items()))
     name = f"{candidate.estimator} #{asked.number + 1} {told}"
-    return Trial(name, candidate.estimator, {**candidate.params, **settings})
+    params = {**candidate.params, **settings}
+    return Trial(name, candidate.estimator, params, candidate.encoders or "")
 
 
 def _short(value: Any) -> str:

@@ -112,10 +112,13 @@ def _name_inputs(graph: Any, names: list[str]) -> None:
 
 def _tree_thresholds(estimator: Any) -> list[Any]:
     """The trees' thresholds as fitted, float64, one array per tree in the graph's order."""
+    from sklearn.ensemble._forest import ForestClassifier, ForestRegressor
+
     if hasattr(estimator, "_predictors"):
         key = "num_threshold"
         return [tree.nodes[key] for iteration in estimator._predictors for tree in iteration]
-    if hasattr(estimator, "estimators_"):
+    # Other ensembles of trees add them up in other ways, or in several graphs.
+    if isinstance(estimator, ForestClassifier | ForestRegressor):
         return [tree.tree_.threshold for tree in estimator.estimators_]
     return []
 

@@ -16,8 +16,9 @@ import pandas as pd
 
 from mlops_assets.domain.imbalance import fitted_estimator
 from mlops_assets.domain.training import Trial
-from mlops_assets.stores.bundles import TRUSTED_TYPES
+from mlops_assets.stores.bundles import SKOPS_MODEL, TRUSTED_TYPES
 from mlops_assets.stores.registry import BUNDLE, CHALLENGER, Registry
+from mlops_assets.stores.servable import stored, untrusted_types
 
 TRIAL_TAG = "trial"
 # Listed by hand: MLflow takes seconds to find them out by itself.
@@ -108,7 +109,7 @@ def register(
             pipeline,
             name="model",
             serialization_format="skops",
-            skops_trusted_types=[*TRUSTED_TYPES, *_types_only_here(pipeline)],
+            skops_trusted_types=[*TRUSTED_TYPES, *_types_only_here(bundle)],
             signature=infer_signature(example, outputs),
             input_example=example,
             pip_requirements=_requirements(pipeline),
@@ -135,12 +136,9 @@ def _requirements(pipeline: Any) -> list[str]:
     return [*REQUIREMENTS, *({_library(pipeline)} - {"sklearn"})]
 
 
-def _types_only_here(pipeline: Any) -> list[str]:
+def _types_only_here(bundle: Path) -> list[str]:
     """Types that MLflow needs to check what it has just written; serving never trusts them."""
-    if _library(pipeline) != "xgboost":
-        return []
-    name = type(fitted_estimator(pipeline)).__name__
-    return ["xgboost.core.Booster", f"xgboost.sklearn.{name}"]
+    return list(untrusted_types((bundle / SKOPS_MODEL).read_bytes()))
 
 
 @contextmanager
@@ -164,12 +162,13 @@ def write_bundle(
     files: Mapping[str, bytes],
     pipeline: Any,
 ) -> None:
-    """Put the parts of a bundle into an empty folder; stores.bundles seals it."""
-    import skops.io
+    """Put the parts of a bundle into an empty folder; stores.bundles seals it.
 
+    Raises ValueError for a pipeline that skops cannot store.
+    """
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    skops.io.dump(pipeline, folder / "model.skops")
+    (folder / SKOPS_MODEL).write_bytes(stored(pipeline))
 
 
 def scratch_folder() -> "tempfile.TemporaryDirectory[str]":

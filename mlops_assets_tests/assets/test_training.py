@@ -18,7 +18,15 @@ from mlops_assets.domain.features import as_arrays
 from mlops_assets.domain.splits import TrainingSet
 from mlops_assets.stores import training_rows
 from mlops_assets.stores.bundles import load_scorer
-from mlops_assets_tests.loop import History, Loop, add_parcels, checks, errors, utc
+from mlops_assets_tests.loop import (
+    History,
+    Loop,
+    add_parcels,
+    checks,
+    errors,
+    parcel_spec,
+    utc,
+)
 
 BINARY = {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier"}
 REGRESSION = {"mae", "rmse", "r2"}
@@ -243,6 +251,22 @@ def test_a_challenger_that_fails_a_gate_stops_the_run_and_the_champion_stays(
     by_hand = loop.materialize("parcels", "champion")
     assert "has not passed its gates" in errors(by_hand)
     assert loop.alias("parcels") == champion
+
+
+def test_a_candidate_that_nothing_could_serve_is_refused_before_the_search(
+    loop: Loop, parcels: History, tmp_path: Path
+):
+    own = "mlops_assets_tests.own_estimators:Frequencies"
+    training = {**parcel_spec()["training"], "candidates": [{"estimator": own}]}
+    add_parcels(tmp_path / "own", "parcels", training=training)
+    loop.at("2026-01-09")
+    before = loop.alias("parcels", "challenger")
+    result = loop.run("parcels__train", definitions=loop.load(tmp_path / "own"))
+    assert not result.success
+    assert f"{own} could not be served" in errors(result)
+    assert "does not trust mlops_assets_tests.own_estimators.Frequencies" in errors(result)
+    assert children(loop, loop.parent_run(result)) == []
+    assert loop.alias("parcels", "challenger") == before
 
 
 def test_a_training_without_enough_history_fails_and_closes_its_mlflow_run(

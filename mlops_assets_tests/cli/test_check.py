@@ -74,6 +74,22 @@ def test_every_mistake_of_a_spec_is_told_at_once_with_its_line(models: Path):
     assert "'clever'" in done.output
 
 
+def test_candidates_are_imported_and_their_settings_tried(models: Path):
+    candidates = (
+        "columns:",
+        "training:\n    candidates:\n"
+        "      - estimator: sklearn.svm:SVC\n"
+        "      - {estimator: hist_gradient_boosting, grid: [{max_itter: 3}]}\n"
+        "      - estimator: sklearn.ensemble:ExtraTreesClassifier\n  columns:",
+    )
+    path = write(models, candidates)
+    done = check("churn")
+    assert done.exit_code == 1
+    assert f"{path}:12: training.candidates.0.estimator: sklearn.svm:SVC cannot be" in done.output
+    assert "has no setting 'max_itter'; it has categorical_features" in done.output
+    assert "2 problems" in done.output
+
+
 def test_rules_between_the_parts_and_missing_columns_have_lines_too(models: Path):
     path = write(
         models,

@@ -22,12 +22,12 @@ def refuse(
     frame: pd.DataFrame,
     y: object = None,
     *,
-    estimators=LINEAR,
+    linear=LINEAR,
     replaced=(),
     **changes: object,
 ) -> None:
     truth = np.arange(len(frame)) % 2 if y is None else np.asarray(y)
-    refuse_untrainable(frame, truth, contract(**changes), estimators, replaced)  # type: ignore[arg-type]
+    refuse_untrainable(frame, truth, contract(**changes), linear, replaced)  # type: ignore[arg-type]
 
 
 def test_rows_that_teach_something_pass():
@@ -58,6 +58,6 @@ def test_too_many_levels_are_refused_where_each_becomes_a_column():
     many = rows(MOST_LEVELS + 1, c=[f"l{i}" for i in range(MOST_LEVELS + 1)])
     with pytest.raises(NotTrainableError, match=r"'c' has 501 levels .* logistic_regression"):
         refuse(many)
-    refuse(many, estimators=["hist_gradient_boosting"])
+    refuse(many, linear=[])
     refuse(many, replaced=["c"])
     refuse(many[1:])
