@@ -94,7 +94,14 @@ def _serve(
 
 
 def _champion(stores: Stores, model: Model) -> str:
-    return stores.releases.history(model.name)[-1].to_version
+    released = stores.releases.history(model.name)
+    if not released:
+        raise ServiceError(
+            f"{model.name} has no released version, so there is nothing to replay: look with "
+            f"`mlops status {model.name}` whether its gates refused one, it waits for `mlops "
+            "approve` (approval: manual), or retraining.enabled is false in its defs.yaml"
+        )
+    return released[-1].to_version
 
 
 def _row(
