@@ -27,11 +27,14 @@ def findings(table: Table) -> tuple[Finding, ...]:
     """Everything that these rows say about the spec, in the order of its sections."""
     if not len(table.times):
         return (Finding("no_rows", "problem", ("source",), "the source has no row with a time"),)
-    broken = tuple(label_types(table))
-    rules: tuple[Callable[[Table], Iterator[Finding]], ...] = (_times, _columns, _contract)
+    told, read = tuple(_times(table)), table.read
+    if not len(read.frame):
+        return told
+    broken = tuple(label_types(read))
+    rules: tuple[Callable[[Table], Iterator[Finding]], ...] = (_columns, _contract)
     if not broken:
         rules = (*rules, label_values, label_times, _leaks, _history)
-    return (*broken, *(found for rule in rules for found in rule(table)))
+    return (*broken, *told, *(found for rule in rules for found in rule(read)))
 
 
 def _times(table: Table) -> Iterator[Finding]:
@@ -165,12 +168,7 @@ def _leaks(table: Table) -> Iterator[Finding]:
 
 def _history(table: Table) -> Iterator[Finding]:
     spec, calendar = table.model.spec, table.model.calendar
-    inside = table.times[table.times >= calendar.first]
-    if calendar.stop:
-        inside = inside[inside < calendar.stop]
-    if not len(inside):
-        return
-    counts = cut(inside, calendar.every, calendar.start)
+    counts = cut(table.times, calendar.every, calendar.start)
     if counts.empty:
         yield Finding(
             "empty_periods",

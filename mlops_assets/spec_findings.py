@@ -1,6 +1,6 @@
 """What is found out about a spec and its rows, and the rows that it is found out from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -32,6 +32,17 @@ class Table:
     frame: pd.DataFrame
     times: pd.Series
     now: datetime
+
+    @property
+    def read(self) -> "Table":
+        """Without the rows of before the first period and after the last, which are never read."""
+        first, stop = self.model.calendar.first, self.model.calendar.stop
+
+        def inside(times: pd.Series) -> pd.Series:
+            return (times >= first) & (times < stop) if stop else times >= first
+
+        frame = self.frame[inside(self.frame[self.model.spec.event_time])]
+        return replace(self, frame=frame, times=self.times[inside(self.times)])
 
     @property
     def labels(self) -> pd.DataFrame:

@@ -163,6 +163,18 @@ def test_rows_outside_the_history_are_counted():
     assert "150 of 1,800 rows (8.33%) are after" in messages["after_end"].message
 
 
+def test_rows_that_are_never_read_are_not_judged():
+    rows = spoilt(0.05, usage_hours="unknown")
+    assert "refused_periods" in found(rows)
+    later = found(rows, model(period={"start": "2026-05-11", "end": "2026-07-20"}))
+    assert set(later) == {"before_start", "after_end"}
+
+
+def test_a_history_without_any_row_is_the_only_thing_that_is_told():
+    finding = found(churn(WEEKS), model(period={"start": "2027-01-04"}))
+    assert {name: one.level for name, one in finding.items()} == {"before_start": "problem"}
+
+
 def test_a_label_of_text_cannot_be_a_number():
     finding = found(churn(WEEKS), model(task="regression", gates={"minimum": {}}))["label_type"]
     assert finding.place == ("label", "column")

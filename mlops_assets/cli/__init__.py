@@ -4,6 +4,9 @@ Importing this module, and asking for help, imports nothing but click: the libra
 command take seconds, and are imported when that command runs.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -69,12 +72,21 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of ours is a message, not a traceback."""
         try:
-            return super().invoke(ctx)
+            with quiet():
+                return super().invoke(ctx)
         except MlopsError as error:
             if ctx.params.get("debug"):
                 raise
             click.echo(f"Error: {error}", err=True)
             return ctx.exit(1)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Dagster's remarks that a part of it is in beta: they are for who writes code."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is currently in beta")
+        yield
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

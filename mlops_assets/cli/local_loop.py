@@ -21,13 +21,14 @@ from serving.http import PredictionService
 from serving.models import ModelSet
 
 SENSORS = ("new_periods", "retrain", "late_labels")
+# Each run makes a console of its own, which tells every event; what failed is told as an error.
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
 class LocalLoop:
     """Everything in this process: the same definitions, sensors and serving code, no server."""
 
     def __init__(self, settings: Settings, model: Model) -> None:
-        # A run logs every event; what failed is told as an error.
         logging.getLogger("dagster").setLevel(logging.ERROR)
         os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
         self._model = model
@@ -125,6 +126,7 @@ class LocalLoop:
         job = self._definitions.resolve_job_def(request.job_name)
         result = job.execute_in_process(
             instance=self._instance,
+            run_config=QUIET,
             partition_key=request.partition_key,
             tags=tags,
             raise_on_error=False,

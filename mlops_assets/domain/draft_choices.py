@@ -165,4 +165,9 @@ def _told(delay: timedelta) -> str:
 
 
 def _iso(delay: timedelta) -> str:
-    return f"PT{int(delay.total_seconds())}S"
+    """ISO 8601 in the largest unit that fits, as a person would write it."""
+    seconds = int(delay.total_seconds())
+    for unit, text in ((86_400, "P{}D"), (3_600, "PT{}H"), (60, "PT{}M")):
+        if seconds % unit == 0:
+            return text.format(seconds // unit)
+    return f"PT{seconds}S"

@@ -16,6 +16,14 @@ CANDIDATES = {
     "regression": ("ridge", "{alpha: [1.0]}"),
 }
 
+BOOSTING = {
+    "multiclass": [
+        "        # Each step fits a tree for every class, so there are fewer and larger steps.",
+        "        params: {max_iter: 40, max_leaf_nodes: 15}",
+        "        grid: [{learning_rate: [0.1, 0.2]}]",
+    ]
+}
+
 
 def render(drafted: Draft, source: Mapping[str, str], origin: str) -> str:
     """The text of the file; `source` are the keys of its source, `origin` what it was made from."""
@@ -83,7 +91,7 @@ def _rest(drafted: Draft) -> list[str]:
         f"      - estimator: {estimator}",
         f"        grid: [{grid}]",
         "      - estimator: hist_gradient_boosting",
-        "        grid: [{learning_rate: [0.05, 0.1]}]",
+        *BOOSTING.get(drafted.task, ["        grid: [{learning_rate: [0.05, 0.1]}]"]),
         "  gates:",
         f"    minimum: {{{metric}: {limit:g}}}  # what always answering the {always} gets",
         "  monitoring:",

@@ -100,6 +100,7 @@ def test_a_database_table_becomes_a_model(models: Path):
     spec = read_model(models / "churn").spec
     assert spec.source.kind == "sql"
     assert spec.label.known_after.days == 2
+    assert "known_after: P2D" in (models / "churn" / "defs.yaml").read_text()
 
 
 def test_a_table_of_an_old_spreadsheet_is_read_as_the_user_describes_it(models: Path):
