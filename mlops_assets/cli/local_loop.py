@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import click
 import dagster as dg
 
 from mlops_assets.cli.loops import Sent
@@ -21,8 +22,9 @@ from serving.http import PredictionService
 from serving.models import ModelSet
 
 SENSORS = ("new_periods", "retrain", "late_labels")
-# Each run makes a console of its own, which tells every event; what failed is told as an error.
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+# Each run makes a console of its own, which would tell every event, and a trace of each gate that
+# refuses a version; what failed is told here in one line, and Dagster keeps it all.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 class LocalLoop:
@@ -132,8 +134,18 @@ class LocalLoop:
             raise_on_error=False,
         )
         # A refused challenger fails its run and is no fault of the loop; a failed close is one.
-        if not result.success and not request.job_name.endswith("__train"):
-            raise ServiceError(
-                f"run {result.run_id[:8]} of {request.job_name} failed; `mlops up` shows it."
-            )
+        if not result.success:
+            told = f"run {result.run_id[:8]} of {request.job_name} failed: {_why(result)}"
+            if not request.job_name.endswith("__train"):
+                raise ServiceError(f"{told}; `mlops up` shows it.")
+            click.echo(f"  {told}", err=True)
         return True
+
+
+def _why(result: dg.ExecuteInProcessResult) -> str:
+    """The error of the first step that failed, in one line."""
+    for event in result.all_events:
+        error = event.step_failure_data.error if event.is_step_failure else None
+        if error:
+            return " ".join((error.cause or error).message.split())
+    return "no step failed"

@@ -59,6 +59,9 @@ def replay(
         say(f"{judged}: labels and reports")
         loop.settle(judged)
         decision = monitoring.kept(stores.lake, model.name, "decisions").get(judged)
+        if decision is None and not sent.requests:
+            say(f"{judged}: a gap, the source has no row of it: nothing asked, nothing judged")
+            continue
         if decision is None:
             raise ServiceError(
                 f"no decision was made on {judged} of {model.name}: has the source rows of it?"

@@ -81,7 +81,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         *(MODEL, "--from", PERIODS[0], "--to", "2012-01-01", "--json", str(target)),
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    (root / "stderr").write_text(done.stderr)
     return Story(json.loads(target.read_text()), root / "home", read_model(folder))
+
+
+def test_a_person_reads_the_story_and_not_what_libraries_say(story: Story):
+    told = (story.home.parent / "stderr").read_text()
+    assert f"{PERIODS[0]}: labels and reports" in told
+    assert [word for word in ("DEBUG", "BetaWarning", "Downloading") if word in told] == []
 
 
 @pytest.fixture(scope="module")
