@@ -62,6 +62,12 @@ class _Judge:
     def accuracy(self, rows: Rows) -> float:
         return float(((self.predict(rows[0])[:, 1] > 0.5) == (rows[1] == 1)).mean())
 
+    def missing(self, name: str) -> float:
+        """Share of a column that is missing already."""
+        values = self.rows[0][name]
+        gone = values == MISSING_CATEGORY if values.dtype == object else np.isnan(values)
+        return float(gone.mean())
+
     def columns(self, kind: str, *, strongest_first: bool) -> list[str]:
         found = [n for n in self.influence if (self.rows[0][n].dtype == object) == (kind != "f")]
         return sorted(found, key=lambda n: self.influence[n], reverse=strongest_first)
@@ -205,11 +211,11 @@ def _harmless(judge: _Judge, rng: np.random.Generator) -> Shift | None:
 
 
 def _missing(judge: _Judge, rng: np.random.Generator) -> Shift | None:
-    """A column that hardly matters is missing in 90% of the rows."""
+    """A column that hardly matters, and was mostly there, is missing in 90% of the rows."""
     order = sorted(judge.influence, key=lambda n: judge.influence[n])
     for name in order:
         shift = _blanked(name)
-        if abs(judge.cost(shift(judge.rows, 0, rng))) <= HARMLESS:
+        if judge.missing(name) < 0.5 and abs(judge.cost(shift(judge.rows, 0, rng))) <= HARMLESS:
             return shift
     return None
 
