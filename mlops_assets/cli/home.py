@@ -63,7 +63,9 @@ def prepare_home(settings: Settings) -> None:
             if _is_prepared(settings, wanted):
                 return
             write_atomically(settings.dagster_home / "dagster.yaml", _dagster_yaml(settings))
-            _run_side_by_side(settings, ("initialise_dagster", "initialise_mlflow"))
+            # A home that was moved or copied has its databases.
+            if {**_found(settings), "home": wanted["home"]} != wanted:
+                _run_side_by_side(settings, ("initialise_dagster", "initialise_mlflow"))
             write_atomically(settings.home / MARKER, json.dumps(wanted).encode())
     except Timeout:
         raise ServiceError(
@@ -94,9 +96,16 @@ def initialise_mlflow() -> None:
 
 def _dagster_yaml(settings: Settings) -> bytes:
     """The instance's configuration: the user's, or ours."""
+    template = _template(settings)
+    if settings.dagster_config:
+        return template
+    return template % json.dumps(str(settings.dagster_home / "history" / "runs")).encode()
+
+
+def _template(settings: Settings) -> bytes:
+    """The configuration, without our own one's folder."""
     if not settings.dagster_config:
-        folder = json.dumps(str(settings.dagster_home / "history" / "runs"))
-        return (DAGSTER_YAML + EVENT_LOG_YAML % folder).encode()
+        return (DAGSTER_YAML + EVENT_LOG_YAML).encode()
     try:
         return Path(settings.dagster_config).read_bytes()
     except OSError as error:
@@ -109,19 +118,25 @@ def _dagster_yaml(settings: Settings) -> bytes:
 def _fingerprint(settings: Settings) -> dict[str, str | int]:
     return {
         "format": FORMAT,
+        "home": str(settings.dagster_home),
         "dagster": version("dagster"),
         "mlflow": version("mlflow"),
         "tracking_uri": settings.tracking_uri,
-        "dagster_yaml": hashlib.sha256(_dagster_yaml(settings)).hexdigest(),
+        "dagster_yaml": hashlib.sha256(_template(settings)).hexdigest(),
     }
 
 
-def _is_prepared(settings: Settings, wanted: dict[str, str | int]) -> bool:
+def _found(settings: Settings) -> dict[str, str | int]:
+    """What the home was prepared for; empty if it never was."""
     try:
         found = json.loads((settings.home / MARKER).read_bytes())
     except (OSError, ValueError):
-        return False
-    return bool(found == wanted) and (settings.dagster_home / "dagster.yaml").exists()
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_prepared(settings: Settings, wanted: dict[str, str | int]) -> bool:
+    return _found(settings) == wanted and (settings.dagster_home / "dagster.yaml").exists()
 
 
 def _make_folders(settings: Settings) -> None:

@@ -42,7 +42,9 @@ def prepared(_prepared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (models / "bike_demand" / "defs.yaml").touch()
     monkeypatch.setenv("MLOPS_HOME", str(home))
     monkeypatch.setenv("MLOPS_MODELS_DIR", str(models))
-    return Settings.load()
+    settings = Settings.load()
+    prepare_home(settings)
+    return settings
 
 
 def of_home(home: Path) -> list[psutil.Process]:

@@ -1,3 +1,4 @@
+import shutil
 import stat
 import subprocess
 import sys
@@ -121,6 +122,17 @@ def test_a_home_of_another_version_is_prepared_again_and_keeps_its_data(prepared
     assert (prepared.home / MARKER).read_text() == marker
     assert (prepared.dagster_home / "dagster.yaml").read_text().startswith(DAGSTER_YAML)
     assert (prepared.dagster_home / "history" / "runs.db").stat().st_size >= runs
+
+
+def test_a_copied_home_writes_its_events_to_itself_and_keeps_its_databases(
+    prepared: Settings, tmp_path: Path
+):
+    shutil.copytree(prepared.home, tmp_path / "copy")
+    copy = Settings(home=tmp_path / "copy")
+    databases = {path: path.stat().st_mtime_ns for path in copy.home.rglob("*.db")}
+    prepare_home(copy)
+    assert str(copy.dagster_home) in (copy.dagster_home / "dagster.yaml").read_text()
+    assert {path: path.stat().st_mtime_ns for path in databases} == databases
 
 
 def test_a_failed_preparation_names_its_log_and_leaves_no_marker(tmp_path: Path):
