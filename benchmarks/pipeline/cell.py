@@ -78,7 +78,9 @@ def our_cycle(folder: Path, copies: int) -> dict[str, Any]:
     from mlops_assets.stores.clock import Clock
 
     end = data.FIRST + timedelta(weeks=data.CYCLE_WEEKS)
-    Clock(loop.settings.clock_file).set(datetime.combine(end, time_of_day(), UTC))
+    # All labels have matured by then.
+    matured = datetime.combine(end + timedelta(weeks=1), time_of_day(), UTC)
+    Clock(loop.settings.clock_file).set(matured)
     ready = time.perf_counter()
     loop.run("ingest", data.FIRST, end - timedelta(weeks=1))
     ingested = time.perf_counter()
