@@ -129,7 +129,11 @@ def page(browser_page: Any) -> Iterator[Any]:
 
 
 def lines(page: Any) -> list[str]:
-    """The page's words, line by line; Dagster doubles names that it may have to shorten."""
+    """The page's words, line by line; Dagster doubles names that it may have to shorten.
+
+    Waits until nothing on the page is still being loaded.
+    """
+    page.wait_for_function("() => !document.body.innerText.includes('Loading')")
     found = [line.strip() for line in page.locator("body").inner_text().splitlines()]
     return [line for line, _ in groupby(line for line in found if line)]
 
@@ -167,7 +171,14 @@ def test_the_graph_of_a_model_shows_its_assets_groups_kinds_and_checks(
     groups = quote(",".join(f"global@global:{group}" for group in GROUPS), safe="")
     page.goto(f"{ui.url}/asset-groups~{selection}/?expanded={groups}")
     page.get_by_text(checks).wait_for()
-    found = nodes(page)
+    page.get_by_text(periods).first.wait_for()
+    # Nodes get their facts one after the other.
+    for _ in range(60):
+        found = nodes(page)
+        drawn = all(kinds <= found.get(name, set()) for name, kinds in KINDS.items())
+        if drawn and periods in found["raw_data"] and checks in found["challenger"]:
+            break
+        page.wait_for_timeout(500)
     assert set(found) == {asset.__name__ for asset in ASSETS} == set(KINDS)
     for name, kinds in KINDS.items():
         assert kinds <= found[name], name
