@@ -9,6 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlops_assets.spec import Model
+from mlops_assets.stores.lake import Lake
 from mlops_assets_tests.loop import add_model, parcel_spec, parcels
 
 SENDERS = 40
@@ -86,3 +88,13 @@ def by_hand(rows: pd.DataFrame, period_start: pd.Timestamp, row: Any) -> dict[st
         "zone_hours": float(known(window(2, period_start, "zone")).mean()),
         "heaviest_today": float(window(1, row["sent_at"])["weight"].max()),
     }
+
+
+def validated_lake(root: Path, model: Model, days: int) -> Lake:
+    """A lake that holds the rows of so many days as the model's validated periods."""
+    found, rows = Lake(str(root)), regulars(days)
+    periods = [model.calendar.key(at) for at in rows["sent_at"].to_pylist()]
+    for period in dict.fromkeys(periods):
+        part = rows.filter(pa.array([one == period for one in periods]))
+        found.write_period(model.name, "validated_data", period, part)
+    return found

@@ -1,22 +1,18 @@
 """Who paused a model's retraining, who resumed it, when and why: a row each, in the lake."""
 
-import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
-import pyarrow as pa
-
 from mlops_assets.stores.lake import Lake
+from mlops_assets.stores.numbered_rows import NumberedRow, NumberedRows
 
 TABLE = "pauses"
 
 
 @dataclass(frozen=True)
-class Pause:
+class Pause(NumberedRow):
     """A pause began, or one ended. `number` counts a model's rows from 0 and gives their order."""
 
-    model: str
-    number: int
     paused: bool
     actor: str
     reason: str
@@ -40,12 +36,7 @@ class Pauses:
 
     def of(self, model: str) -> list[Pause]:
         """All rows of a model, oldest first."""
-        if not self.lake.exists(model, TABLE):
-            return []
-        names = Pause.__dataclass_fields__
-        rows = self.lake.read(model, TABLE).to_pylist()
-        found = [Pause(**{name: row[name] for name in names}) for row in rows]
-        return sorted(found, key=lambda pause: pause.number)
+        return self._rows.of(model)
 
     def current(self, model: str) -> Pause | None:
         """The pause that is in force."""
@@ -67,7 +58,8 @@ class Pauses:
             return None
         number = len(self.of(model))
         row = Pause(model, number, paused, actor, reason, at.isoformat(), loop_time.isoformat())
-        key = hashlib.sha256(f"{model} {number}".encode()).hexdigest()[:12]
-        rows = pa.Table.from_pylist([asdict(row)])
-        written = self.lake.append_once(model, TABLE, rows, source=f"pause-{key}", position=1)
-        return row if written else None
+        return row if self._rows.add(row) else None
+
+    @property
+    def _rows(self) -> NumberedRows[Pause]:
+        return NumberedRows(self.lake, TABLE, "pause", Pause)

@@ -6,14 +6,12 @@ and comes back. Each step may be repeated, so a retirement that is killed is fin
 again.
 """
 
-import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-
-import pyarrow as pa
 
 from mlops_assets.domain.errors import ReleaseError
 from mlops_assets.stores.lake import Lake
+from mlops_assets.stores.numbered_rows import NumberedRow, NumberedRows
 from mlops_assets.stores.quarantine import refuse_quarantined
 from mlops_assets.stores.registry import CHAMPION, RETIRED_TAG, Registry
 from mlops_assets.stores.releases import Releases
@@ -22,14 +20,12 @@ TABLE = "retirements"
 
 
 @dataclass(frozen=True)
-class Retirement:
+class Retirement(NumberedRow):
     """A model was retired, or brought back. `number` counts its rows from 0, in their order.
 
     `version` is the champion that was taken out of service or put back; empty if there was none.
     """
 
-    model: str
-    number: int
     retired: bool
     version: str
     actor: str
@@ -53,12 +49,7 @@ class RetirementLog:
 
     def of(self, model: str) -> list[Retirement]:
         """All rows of a model, oldest first."""
-        if not self.lake.exists(model, TABLE):
-            return []
-        names = Retirement.__dataclass_fields__
-        rows = self.lake.read(model, TABLE).to_pylist()
-        found = [Retirement(**{name: row[name] for name in names}) for row in rows]
-        return sorted(found, key=lambda one: one.number)
+        return self._rows.of(model)
 
     def current(self, model: str) -> Retirement | None:
         """The retirement that is in force."""
@@ -67,9 +58,11 @@ class RetirementLog:
 
     def add(self, row: Retirement) -> None:
         """Write a row, once."""
-        key = hashlib.sha256(f"{row.model} {row.number}".encode()).hexdigest()[:12]
-        rows = pa.Table.from_pylist([asdict(row)])
-        self.lake.append_once(row.model, TABLE, rows, source=f"retirement-{key}", position=1)
+        self._rows.add(row)
+
+    @property
+    def _rows(self) -> NumberedRows[Retirement]:
+        return NumberedRows(self.lake, TABLE, "retirement", Retirement)
 
 
 @dataclass(frozen=True)

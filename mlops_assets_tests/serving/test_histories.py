@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from mlops_assets.domain.column_requests import ColumnParser
@@ -21,7 +20,7 @@ from mlops_assets.stores.online import OnlineStore
 from mlops_assets.stores.online_publication import publish
 from mlops_assets.stores.tables import to_frame
 from mlops_assets_tests.loop import utc
-from mlops_assets_tests.regulars import NAMES, regular_spec, regulars
+from mlops_assets_tests.regulars import NAMES, regular_spec, validated_lake
 from serving.answers import Refusal
 from serving.exposition import exposition
 from serving.histories import Histories
@@ -81,12 +80,7 @@ ALICE = {"sender": "7", "sent_at": "2026-01-08T10:00:00Z", "zone": "near", "weig
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    found, model, rows = Lake(str(tmp_path_factory.mktemp("lake"))), model_of(), regulars(DAYS)
-    days = [model.calendar.key(at) for at in rows["sent_at"].to_pylist()]
-    for period in PERIODS:
-        part = rows.filter(pa.array([day == period for day in days]))
-        found.write_period(model.name, "validated_data", period, part)
-    return found
+    return validated_lake(tmp_path_factory.mktemp("lake"), model_of(), DAYS)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from mlops_assets.spec import Model, ModelSpec
@@ -8,7 +7,7 @@ from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.online import OnlineStore
 from mlops_assets.stores.online_publication import publish, with_rules_of_versions
 from mlops_assets_tests.loop import utc
-from mlops_assets_tests.regulars import HISTORY, regular_spec, regulars
+from mlops_assets_tests.regulars import HISTORY, regular_spec, validated_lake
 
 DAYS = 8
 PERIODS = tuple(f"2026-01-{day:02}" for day in range(1, DAYS + 1))
@@ -21,12 +20,7 @@ def model_of(history: object = HISTORY) -> Model:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    found, model, rows = Lake(str(tmp_path_factory.mktemp("lake"))), model_of(), regulars(DAYS)
-    days = [model.calendar.key(at) for at in rows["sent_at"].to_pylist()]
-    for period in PERIODS:
-        part = rows.filter(pa.array([day == period for day in days]))
-        found.write_period(model.name, "validated_data", period, part)
-    return found
+    return validated_lake(tmp_path_factory.mktemp("lake"), model_of(), DAYS)
 
 
 @pytest.fixture
