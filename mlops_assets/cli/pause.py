@@ -72,21 +72,13 @@ def _set(model: str, paused: bool, reason: str, as_json: bool) -> None:
 
 def _tell_dagster(settings: Settings, pause: "Pause") -> None:
     """Show it on the decision's asset. Raises ServiceError if Dagster's storage cannot be used."""
-    import dagster as dg
-    from sqlalchemy.exc import SQLAlchemyError
+    from mlops_assets.cli.observing import observe
 
-    from mlops_assets.domain.errors import ServiceError
-
-    event = dg.AssetObservation(
-        dg.AssetKey([pause.model, "retrain_decision"]),
-        description=pause.text,
-        metadata={"paused": pause.paused, "actor": pause.actor, "reason": pause.reason},
+    observe(
+        settings,
+        pause.model,
+        "retrain_decision",
+        pause.text,
+        {"paused": pause.paused, "actor": pause.actor, "reason": pause.reason},
+        done=f"{pause.model} is {pause.text}, and its sensor goes by that",
     )
-    try:
-        with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-            instance.report_runless_asset_event(event)
-    except (dg.DagsterError, SQLAlchemyError) as error:
-        raise ServiceError(
-            f"{pause.model} is {pause.text}, and its sensor goes by that; only the event for the "
-            f"Dagster UI could not be written ({str(error).splitlines()[0]})."
-        ) from error

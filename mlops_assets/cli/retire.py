@@ -85,21 +85,13 @@ def _told(model: str, row: "Retirement | None", changed: bool) -> str:
 
 def _tell_dagster(settings: Settings, row: "Retirement") -> None:
     """Show it on the champion. Raises ServiceError if Dagster's storage cannot be used."""
-    import dagster as dg
-    from sqlalchemy.exc import SQLAlchemyError
+    from mlops_assets.cli.observing import observe
 
-    from mlops_assets.domain.errors import ServiceError
-
-    event = dg.AssetObservation(
-        dg.AssetKey([row.model, "champion"]),
-        description=row.text,
-        metadata={"retired": row.retired, "version": row.version, "actor": row.actor},
+    observe(
+        settings,
+        row.model,
+        "champion",
+        row.text,
+        {"retired": row.retired, "version": row.version, "actor": row.actor},
+        done=f"{row.model} is {row.text}",
     )
-    try:
-        with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-            instance.report_runless_asset_event(event)
-    except (dg.DagsterError, SQLAlchemyError) as error:
-        raise ServiceError(
-            f"{row.model} is {row.text}; only the event for the Dagster UI could not be written "
-            f"({str(error).splitlines()[0]})."
-        ) from error
