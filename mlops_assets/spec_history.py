@@ -21,16 +21,28 @@ class History(Part):
         default="",
         description="Whose past: the model's entity, or a category column. Default: the entity.",
     )
-    aggregate: Aggregate = Field(
+    aggregate: Aggregate | Literal[""] = Field(
+        default="",
         description="count (rows), sum, mean, min, max, last (the newest value) of `column`, or "
         "days_since_last (from the newest row to the event). Without any row, count and sum are 0 "
-        "and all others are missing."
+        "and all others are missing.",
     )
     column: str = Field(
         default="",
         description="The number, integer or boolean that is aggregated, or the label's column, of "
         "which only values count that were known by then. count and days_since_last need none; "
         "with one they count the rows that have a value.",
+    )
+    function: str = Field(
+        default="",
+        pattern=r"^([A-Za-z_]\w*)?$",
+        description="In place of an aggregate: a function of features.py beside the defs.yaml, "
+        "`def trend(times, values, at)`. It gets the rows' times (n,), oldest first, the values "
+        "(n,) of `columns` by name, NaN where missing or not yet known, and the end of the "
+        "window, and returns a number, or None for missing. It must depend on nothing else.",
+    )
+    columns: tuple[str, ...] = Field(
+        default=(), description="What a function sees of each row: columns as for `column`."
     )
     window: timedelta = Field(description="How far back it looks, such as 28d.")
     until: Literal["period", "event"] = Field(
@@ -39,6 +51,11 @@ class History(Part):
         "serving knows too, because periods are published once they are over. event: before the "
         "row's own time; serving then lacks the rows of the period that is under way, unless "
         "periods are short.",
+    )
+    digest: str = Field(
+        default="",
+        description="sha256 of features.py, which is filled in where the spec is read: leave it "
+        "out. A version is served only with the functions that it was trained with.",
     )
 
     @classmethod
@@ -51,6 +68,9 @@ class History(Part):
             column=rule.column,
             window=timedelta(seconds=rule.window_seconds),
             until=rule.until,
+            function=rule.function,
+            columns=rule.columns,
+            digest=rule.digest,
         )
 
     def rule(self, entity: str, every: Every) -> HistoryRule:
@@ -63,7 +83,17 @@ class History(Part):
             window_seconds=self.window.total_seconds(),
             every=every,
             until=self.until,
+            function=self.function,
+            columns=self.columns,
+            digest=self.digest,
         )
+
+    @property
+    def told(self) -> str:
+        """What it computes, in words."""
+        if self.function:
+            return f"{self.function}() of {', '.join(self.columns) or 'rows'}"
+        return f"{self.aggregate} of {self.column or 'rows'}"
 
 
 def mistakes(
@@ -90,22 +120,31 @@ def mistakes(
                 f"{rule.entity or entity!r} is no entity with a past, and no category of this "
                 f"model; name one of {', '.join(keys) or 'its categories: it has none'}",
             )
-        for message in _of_column(rule, [*numbers, label]):
-            yield (place, "column"), message
-        if rule.column == label and has_classes:
+        for field, message in _of_columns(rule, [*numbers, label]):
+            yield (place, field), message
+        if label in (rule.column, *rule.columns) and has_classes:
             yield (
-                (place, "column"),
-                f"{label!r} holds classes, which have no {rule.aggregate}",
+                (place, "columns" if rule.function else "column"),
+                f"{label!r} holds classes, which have no {rule.aggregate or 'number'}",
             )
         if rule.window <= timedelta(0):
             yield (place, "window"), f"{rule.window} is not positive; write such as 28d"
 
 
-def _of_column(rule: History, fitting: Sequence[str]) -> Iterator[str]:
-    if not rule.column and rule.aggregate not in OF_EVENTS:
-        yield f"{rule.aggregate} needs a column: one of {', '.join(fitting)}"
-    if rule.column and rule.column not in fitting:
-        yield (
-            f"{rule.column!r} is no numeric column of this model and not its label; use one of "
-            f"{', '.join(fitting)}"
-        )
+def _of_columns(rule: History, fitting: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if bool(rule.aggregate) == bool(rule.function):
+        yield "aggregate", "an input from the past has either an aggregate or a function"
+    elif rule.function and rule.column:
+        yield "column", f"a function sees columns: write `columns: [{rule.column}]`"
+    elif rule.aggregate and rule.columns:
+        yield "columns", f"{rule.aggregate} has one column: write `column: {rule.columns[0]}`"
+    elif rule.aggregate and not rule.column and rule.aggregate not in OF_EVENTS:
+        yield "column", f"{rule.aggregate} needs a column: one of {', '.join(fitting)}"
+    for field, names in (("column", (rule.column,)), ("columns", rule.columns)):
+        for name in names:
+            if name and name not in fitting:
+                yield (
+                    field,
+                    f"{name!r} is no numeric column of this model and not its label; use one of "
+                    f"{', '.join(fitting)}",
+                )

@@ -25,6 +25,7 @@ from mlops_assets.settings import Settings
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.files import write_atomically
+from mlops_assets.stores.function_digests import with_digests
 
 DATA = Path(__file__).parent.parent / "mlops_assets" / "data"
 SHIPPED = Path(__file__).parent.parent / "mlops_assets" / "defs"
@@ -205,7 +206,9 @@ class Loop:
         write_atomically(self.settings.serving_state, json.dumps(content).encode())
         models = ModelSet(self.settings.serving_state)
         models.refresh()
-        service = PredictionService(models, self.settings.prediction_log, online=stores.online)
+        service = PredictionService(
+            models, self.settings.prediction_log, online=stores.online, models_dir=self.models
+        )
         try:
             body = json.dumps({"request_id": f"r-{period}", "records": rows}).encode()
             answer = service.handle("POST", f"/v1/models/{model}/predict", {}, body)
@@ -278,7 +281,8 @@ def load(home: Path, models: Path) -> dg.Definitions:
 def read_model(folder: Path) -> Model:
     """A model from its folder, without Dagster."""
     content = yaml.safe_load((folder / "defs.yaml").read_text())
-    return Model(folder.name, ModelSpec.model_validate(content["attributes"]), folder)
+    spec, _ = with_digests(ModelSpec.model_validate(content["attributes"]), folder)
+    return Model(folder.name, spec, folder)
 
 
 def shipped(name: str, **changes: Any) -> dict[str, Any]:

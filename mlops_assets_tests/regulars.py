@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops_assets.spec import Model
+from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.stores.function_digests import with_digests
 from mlops_assets.stores.lake import Lake
 from mlops_assets_tests.loop import add_model, parcel_spec, parcels
 
 SENDERS = 40
+FUNCTIONS = Path(__file__).parent / "regular_functions"
 HISTORY: list[dict[str, Any]] = [
     {"name": "sent_before", "aggregate": "count", "window": "3d"},
     {"name": "usual_weight", "aggregate": "mean", "column": "weight", "window": "4d"},
@@ -26,6 +29,7 @@ HISTORY: list[dict[str, Any]] = [
         "column": "hours",
         "window": "2d",
     },
+    {"name": "fading", "function": "fading_hours", "columns": ["hours", "weight"], "window": "4d"},
     {
         "name": "heaviest_today",
         "aggregate": "max",
@@ -55,10 +59,24 @@ def regular_spec(**changes: Any) -> dict[str, Any]:
     return parcel_spec(**{**known, **changes})
 
 
+def regular_model(**changes: Any) -> Model:
+    """The model without a folder of its own, and with its functions."""
+    spec, problems = with_digests(ModelSpec.model_validate(regular_spec(**changes)), FUNCTIONS)
+    assert not problems
+    return Model("regulars", spec, FUNCTIONS)
+
+
+def add_functions(folder: Path) -> Path:
+    """Put the model's functions into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(copy(FUNCTIONS / "features.py", folder))
+
+
 def add_regulars(models: Path, name: str, days: int = 12, **changes: Any) -> Path:
     """A model with inputs from the past, with a source of its own."""
     folder = add_model(models, name, regular_spec(**changes))
     pq.write_table(regulars(days), folder / "rows.parquet")
+    add_functions(folder)
     return folder
 
 
@@ -75,8 +93,14 @@ def by_hand(rows: pd.DataFrame, period_start: pd.Timestamp, row: Any) -> dict[st
         return past.loc[past["hours"].notna() & (past["arrived_at"] <= period_start), "hours"]
 
     def last(values: Sequence[float] | pd.Series) -> float:
-        return float(values.iloc[-1]) if len(values) else float("nan")  # type: ignore[union-attr]
+        return float(values.iloc[-1]) if len(values) else nan  # type: ignore[union-attr]
 
+    def fading(past: pd.DataFrame) -> float:
+        weights = 0.5 ** ((period_start - past["sent_at"]) / pd.Timedelta(days=1))
+        hours = known(past)
+        return float((hours * weights).sum() / weights[hours.index].sum()) if len(hours) else nan
+
+    nan = float("nan")
     weights, quiet = window(4, period_start)["weight"], window(4, period_start)["sent_at"]
     return {
         "sent_before": float(len(window(3, period_start))),
@@ -84,8 +108,9 @@ def by_hand(rows: pd.DataFrame, period_start: pd.Timestamp, row: Any) -> dict[st
         "last_hours": last(known(window(4, period_start))),
         "days_quiet": (row["sent_at"] - quiet.iloc[-1]) / pd.Timedelta(days=1)
         if len(quiet)
-        else float("nan"),
+        else nan,
         "zone_hours": float(known(window(2, period_start, "zone")).mean()),
+        "fading": fading(window(4, period_start)),
         "heaviest_today": float(window(1, row["sent_at"])["weight"].max()),
     }
 

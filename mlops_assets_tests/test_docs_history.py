@@ -3,22 +3,42 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from mlops_assets.spec import ModelSpec
 from mlops_assets.spec_rules import problems
+from mlops_assets.stores.function_digests import with_digests
+from mlops_assets.stores.history_functions import load_function
 from mlops_assets_tests.loop import shipped
 
 TEXT = (Path(__file__).parents[1] / "docs" / "history.md").read_text()
 
 
 def test_the_rules_of_the_documentation_fit_the_flights():
-    (shown,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.S)
-    spec = ModelSpec.model_validate(shipped("flight_delay", **yaml.safe_load(shown)))
+    shown, function = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", TEXT, re.S))
+    history = [*shown["history"], *function["history"]]
+    spec = ModelSpec.model_validate(shipped("flight_delay", history=history))
     assert problems(spec) == ()
-    assert spec.input_names[-3:] == ("carrier_delay", "origin_delay", "dest_flights")
+    names = ("carrier_delay", "origin_delay", "dest_flights", "recent_delay")
+    assert spec.input_names[-4:] == names
+
+
+def test_the_function_of_the_documentation_is_one_that_can_be_declared(tmp_path: Path):
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    (tmp_path / "features.py").write_text(code)
+    (_, shown) = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", TEXT, re.S))
+    spec, found = with_digests(ModelSpec.model_validate(shipped("flight_delay", **shown)), tmp_path)
+    assert found == ()
+    function = load_function(tmp_path, spec.history_rules[0])
+    times = np.array([0, 1], dtype="datetime64[D]").astype("datetime64[us]")
+    values = {"arrival_delay_minutes": np.array([3.0, 30.0])}
+    assert function(times, values, np.datetime64(2, "D")) == 21
+    assert (
+        function(times[:0], {"arrival_delay_minutes": np.empty(0)}, np.datetime64(2, "D")) is None
+    )
 
 
 def test_every_field_of_a_rule_is_explained():
     for name in ModelSpec.model_fields["history"].annotation.__args__[0].model_fields:  # type: ignore[union-attr]
-        assert name == "name" or f"| `{name}` |" in TEXT
+        assert name in ("name", "digest") or f"| `{name}` |" in TEXT

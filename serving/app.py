@@ -29,7 +29,13 @@ class Replica:
     """One serving process: the models it holds and the HTTP requests it answers."""
 
     def __init__(
-        self, pointer: str, prediction_log: str, stats: str, token_file: str, online: str
+        self,
+        pointer: str,
+        prediction_log: str,
+        stats: str,
+        token_file: str,
+        online: str,
+        models_dir: str,
     ) -> None:
         from starlette.responses import Response
 
@@ -41,7 +47,12 @@ class Replica:
         self._models.start()
         tokens = Tokens(Path(token_file) if token_file else None)
         self._service = PredictionService(
-            self._models, Path(prediction_log), tokens, counts, OnlineStore(online)
+            self._models,
+            Path(prediction_log),
+            tokens,
+            counts,
+            OnlineStore(online),
+            Path(models_dir),
         )
         self._under_way = install(self._service)
 
@@ -107,4 +118,5 @@ def application(settings: Settings) -> Any:
         str(settings.serving_stats),
         str(settings.serve_token_file or ""),
         settings.online_store,
+        str(settings.models_dir),
     )

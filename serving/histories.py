@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, HistoryRule
 from mlops_assets.domain.entity_history import SECOND, Events, aggregate
-from mlops_assets.domain.errors import RequestError, StoreAwayError
+from mlops_assets.domain.errors import PastFunctionError, RequestError, StoreAwayError
 from mlops_assets.domain.periods import Calendar
 from mlops_assets.domain.requests import ParsedRequest
+from mlops_assets.stores.history_functions import HistoryFunctions
 from mlops_assets.stores.online import KeyHistory, OnlineStore, Published
 from serving.answers import Refusal
 from serving.stats import LookUp, Stats
@@ -30,10 +32,15 @@ class Histories:
     """Completes requests. Safe to share by threads."""
 
     def __init__(
-        self, store: OnlineStore, stats: Stats, now: Callable[[], float] = time.time
+        self,
+        store: OnlineStore,
+        stats: Stats,
+        now: Callable[[], float] = time.time,
+        models_dir: Path | None = None,
     ) -> None:
         self._store = store
         self._stats = stats
+        self._functions = HistoryFunctions(models_dir)
         self._now = now
 
     @property
@@ -45,7 +52,8 @@ class Histories:
         """The request with all inputs.
 
         Raises RequestError for a row that nothing can be looked up for, and Refusal (503) where
-        the store does not answer and the contract does not want to go on without it.
+        the store does not answer, or a function is not there or fails, and the contract does not
+        want to go on without it.
         """
         rules = [rule for rule in contract.history if rule.name in request.absent]
         if not rules:
@@ -60,10 +68,10 @@ class Histories:
             if published is None:
                 raise StoreAwayError(f"nothing is published of {contract.model}")
             values = self._values(contract, request, rows, rules, keys, published, found)
-        except StoreAwayError as error:
+        except (StoreAwayError, PastFunctionError) as error:
             self._stats.looked_up(contract.model, LookUp(rows=len(rows), failed=len(rows)))
             if contract.store_away == "refuse":
-                raise _away(rules) from error
+                raise _away(rules, error) from error
             # Absent nullable inputs are read as missing already.
             return replace(request, absent={})
         columns = dict(request.columns)
@@ -79,8 +87,12 @@ class Histories:
             return None
         try:
             published = self._store.published(contract.model)
+            for rule in contract.history:
+                self._functions.find(contract.model, rule)
         except StoreAwayError:
             return {"problem": "the online store of history does not answer"}
+        except PastFunctionError as error:
+            return {"problem": str(error)}
         if published is None:
             return {"problem": "no history is published"}
         until = datetime.fromtimestamp(published.until / SECOND, UTC)
@@ -113,7 +125,8 @@ class Histories:
             cutoffs = np.minimum(times if rule.until == "event" else starts, published.until)
             self._refuse_too_old(contract, rule, rows, cutoffs, published)
             log, codes = events[rule.key]
-            values[rule.name] = aggregate(log, rule, codes, cutoffs, times)
+            function = self._functions.find(contract.model, rule)
+            values[rule.name] = aggregate(log, rule, codes, cutoffs, times, function)
         unknown = sum(
             any(names[place] is None or (kind, names[place]) not in found
                 for kind, names in keys.items())
@@ -173,7 +186,7 @@ def _events(
     """The events of all keys of the rows, and each row's place among the keys."""
     known = [name for name in dict.fromkeys(names) if (kind, name) in found]
     logs = [found[kind, str(name)] for name in known]
-    columns = {rule.column for rule in rules if rule.column}
+    columns = {name for rule in rules for name in rule.reads}
     missing = [name for name in columns if any(name not in log.values for log in logs)]
     if missing:
         raise StoreAwayError(
@@ -204,7 +217,9 @@ def _microseconds(time: str) -> int:
     return int(moment.replace(microsecond=0).timestamp()) * SECOND + moment.microsecond
 
 
-def _away(rules: Sequence[HistoryRule]) -> Refusal:
+def _away(rules: Sequence[HistoryRule], error: Exception) -> Refusal:
     names = ", ".join(rule.name for rule in rules)
+    if isinstance(error, PastFunctionError):
+        return Refusal(503, "history", f"{error}; until then send {names}")
     message = f"the online store of history does not answer: try again, or send {names}"
     return Refusal(503, "history", message, retry_after="1")

@@ -78,12 +78,15 @@ class PredictionService:
         tokens: Tokens | None = None,
         stats: Stats | None = None,
         online: OnlineStore | None = None,
+        models_dir: Path | None = None,
     ) -> None:
         self._models = models
         self._tokens = tokens or Tokens(None)
         self._stats = stats or Stats()
         self._predictor = Predictor(prediction_log, self._stats)
-        self._histories = Histories(online or OnlineStore(NOWHERE), self._stats)
+        self._histories = Histories(
+            online or OnlineStore(NOWHERE), self._stats, models_dir=models_dir
+        )
         self._pages = Pages(
             models, prediction_log, self._stats, self._histories, self._tokens.are_needed
         )

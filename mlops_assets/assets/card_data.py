@@ -65,8 +65,7 @@ def unseen(spec: ModelSpec, fitted: pd.DataFrame, holdout: pd.DataFrame) -> dict
 def derived(spec: ModelSpec) -> tuple[str, ...]:
     """What is computed inside the pipeline or from the past, and from what."""
     past = (
-        f"{rule.name}: {rule.aggregate} of {rule.column or 'rows'} in the {rule.window} before, by "
-        f"{rule.entity or spec.entity}"
+        f"{rule.name}: {rule.told} in the {rule.window} before, by {rule.entity or spec.entity}"
         for rule in spec.history
     )
     inside = (

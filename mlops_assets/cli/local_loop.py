@@ -43,7 +43,10 @@ class LocalLoop:
         )
         self._models = ModelSet(settings.serving_state)
         self._service = PredictionService(
-            self._models, settings.prediction_log, online=OnlineStore(settings.online_store)
+            self._models,
+            settings.prediction_log,
+            online=OnlineStore(settings.online_store),
+            models_dir=settings.models_dir,
         )
 
     def __enter__(self) -> "LocalLoop":

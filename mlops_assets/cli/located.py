@@ -8,6 +8,7 @@ from mlops_assets.domain.errors import SourceError
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.spec_findings import Finding, Place
 from mlops_assets.spec_rules import problems
+from mlops_assets.stores.function_digests import with_digests
 from mlops_assets.stores.model_folders import SPEC_FILE
 
 COMPONENT = "mlops_assets.components.TabularModel"
@@ -60,7 +61,7 @@ def read_spec_file(name: str, folder: Path, *, ask_source: bool = True) -> SpecF
         message = f"a model's file has `type: {COMPONENT}` and `attributes:`"
         return SpecFile(path, None, (Finding("yaml", "problem", (), message),), lines)
     try:
-        spec = ModelSpec.model_validate(content["attributes"])
+        spec, of_functions = with_digests(ModelSpec.model_validate(content["attributes"]), folder)
     except ValidationError as error:
         found = tuple(
             Finding("spec", "problem", tuple(one["loc"]), _told(one)) for one in error.errors()
@@ -68,7 +69,10 @@ def read_spec_file(name: str, folder: Path, *, ask_source: bool = True) -> SpecF
         return SpecFile(path, None, found, lines)
     found = tuple(
         Finding("spec", "problem", one.place, one.message)
-        for one in problems(spec, _columns(spec, folder) if ask_source else None)
+        for one in (
+            *problems(spec, _columns(spec, folder) if ask_source else None),
+            *of_functions,
+        )
     )
     return SpecFile(path, Model(name, spec, folder), found, lines)
 

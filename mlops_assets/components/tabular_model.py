@@ -25,6 +25,7 @@ from mlops_assets.domain.errors import SourceError, SpecError
 from mlops_assets.settings import Settings
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.spec_rules import Problem, problems
+from mlops_assets.stores.function_digests import with_digests
 
 ASSETS = (
     data.raw_data,
@@ -73,8 +74,8 @@ class TabularModel(dg.Component):
     def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> "TabularModel":
         """Check what no single field can know, and name the line of every mistake."""
         folder = Path(context.path)
-        spec: ModelSpec = attributes
-        found = problems(spec, _source_columns(spec, folder))
+        spec, of_functions = with_digests(attributes, folder)
+        found = (*problems(spec, _source_columns(spec, folder)), *of_functions)
         if found:
             lines = [_located(problem, context, folder) for problem in found]
             raise SpecError("\n".join(lines))

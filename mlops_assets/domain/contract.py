@@ -37,16 +37,25 @@ class HistoryRule:
 
     Events count that lie in the `window_seconds` before a cutoff: the beginning of the period
     (hourly, …) that holds the row's event time, or with `until` "event" that time itself. Without
-    a `column` the events themselves are counted.
+    a `column` the events themselves are counted. With `function` a function of the project's code
+    takes the place of the aggregate and sees `columns`; `digest` is the sha256 of its file.
     """
 
     name: str
     key: str
-    aggregate: Aggregate
+    aggregate: Aggregate | Literal[""]
     column: str
     window_seconds: float
     every: Every
     until: Literal["period", "event"]
+    columns: tuple[str, ...] = ()
+    function: str = ""
+    digest: str = ""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of events whose values it needs."""
+        return (self.column,) if self.column else self.columns
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,9 @@ class Contract:
                 **data,
                 "columns": tuple(ContractColumn(**column) for column in data["columns"]),
                 "classes": tuple(data["classes"]),
-                "history": tuple(HistoryRule(**rule) for rule in data.get("history", ())),
+                "history": tuple(
+                    HistoryRule(**{**rule, "columns": tuple(rule.get("columns", ()))})
+                    for rule in data.get("history", ())
+                ),
             }
         )

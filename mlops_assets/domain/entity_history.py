@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlops_assets.domain.contract import HistoryRule
+from mlops_assets.domain.past_functions import PastFunction, of_windows
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -54,18 +55,25 @@ class Events:
 
 
 def aggregate(
-    events: Events, rule: HistoryRule, codes: np.ndarray, cutoffs: np.ndarray, times: np.ndarray
+    events: Events,
+    rule: HistoryRule,
+    codes: np.ndarray,
+    cutoffs: np.ndarray,
+    times: np.ndarray,
+    function: PastFunction | None = None,
 ) -> np.ndarray:
     """The rule's value for each row, float64 of shape (m,).
 
     `codes` are the rows' keys (-1 for one without events), `cutoffs` the moments up to which they
     see, `times` their own event times, all int64 of shape (m,). Where nothing counts, count and
-    sum are 0, and all others are NaN.
+    sum are 0, and all others are NaN. `function` is that of a rule which names one.
     """
     chosen, place = _different(codes, cutoffs)
     codes, cutoffs = codes[chosen], cutoffs[chosen]
     begin = cutoffs - round(rule.window_seconds * SECOND)
     first, stop = _before(events, codes, begin), _before(events, codes, cutoffs)
+    if function is not None:
+        return np.asarray(of_windows(events, rule, function, first, stop, cutoffs)[place])
     found = np.empty(len(codes))
     for part in _parts(stop - first):
         found[part] = _of_windows(events, rule, first[part], stop[part], cutoffs[part])

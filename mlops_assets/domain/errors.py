@@ -45,6 +45,10 @@ class StoreAwayError(MlopsError):
     """The online store does not answer, or has nothing of what is asked for."""
 
 
+class PastFunctionError(MlopsError):
+    """A function of the project that computes an input is not there, has changed, or fails."""
+
+
 class ReleaseError(MlopsError):
     """A release was refused: gates, approval or a concurrent move of the alias."""
 

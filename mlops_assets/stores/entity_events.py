@@ -16,6 +16,7 @@ from mlops_assets.domain.entity_history import NEVER, Events, aggregate
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.labels import KNOWN_AT
 from mlops_assets.spec import Model
+from mlops_assets.stores.history_functions import load_function
 from mlops_assets.stores.identified import identified
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.tables import to_frame
@@ -47,7 +48,10 @@ class Past:
     _read: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def inputs(self, period: str, rows: pd.DataFrame) -> dict[str, np.ndarray]:
-        """The inputs from the past of a period's valid rows, float64 of shape (n,), by name."""
+        """The inputs from the past of a period's valid rows, float64 of shape (n,), by name.
+
+        Raises PastFunctionError where a function of the model's is not there, or fails.
+        """
         if not self.model.spec.history:
             return {}
         bounds = self.model.calendar.bounds(period)
@@ -61,7 +65,8 @@ class Past:
             known = events[rule.key]
             codes = known.keys.get_indexer(pd.Index(texts(self.model, rows, rule.key)))
             cutoffs = times if rule.until == "event" else np.full(len(rows), start)
-            found[rule.name] = aggregate(known.events, rule, codes, cutoffs, times)
+            function = load_function(self.model.folder, rule) if rule.function else None
+            found[rule.name] = aggregate(known.events, rule, codes, cutoffs, times, function)
         return found
 
     def between(self, start: datetime, end: datetime) -> Mapping[str, KeyedEvents]:
@@ -138,7 +143,7 @@ def _numbers(values: pd.Series) -> np.ndarray:
 def _keyed(rows: pd.DataFrame, key: str, rules: Sequence[HistoryRule], label: str) -> KeyedEvents:
     codes, keys = pd.factorize(rows[_key(key)])
     there = codes >= 0
-    names = {rule.column for rule in rules if rule.column}
+    names = {name for rule in rules for name in rule.reads}
     values = {name: rows[_value(name)].to_numpy(dtype=np.float64)[there] for name in names}
     known = {label: rows[KNOWN].to_numpy(dtype=np.int64)[there]} if label in names else {}
     times = rows[TIME].to_numpy(dtype=np.int64)[there]
@@ -166,7 +171,7 @@ def _keys(model: Model) -> list[str]:
 
 
 def _values(model: Model) -> list[str]:
-    return sorted({rule.column for rule in model.spec.history_rules if rule.column})
+    return sorted({name for rule in model.spec.history_rules for name in rule.reads})
 
 
 def _columns_read(model: Model) -> list[str]:

@@ -40,13 +40,13 @@ def with_rules_of_versions(model: Model, lake: Lake, bundles: Path) -> Model:
     A version serves on after `history` was changed, and asks for what its contract names. Rules on
     columns that valid rows never had are left out.
     """
-    known = {(rule.key, rule.column, rule.window_seconds) for rule in model.spec.history_rules}
+    known = {(rule.key, rule.reads, rule.window_seconds) for rule in model.spec.history_rules}
     held = lake.schema(model.name, "validated_data")
     more = []
     for path in sorted((bundles / model.name).glob(f"[0-9]*/{CONTRACT}")):
         for rule in Contract.from_json(path.read_bytes()).history:
-            about = (rule.key, rule.column, rule.window_seconds)
-            if about not in known and {rule.key, rule.column} - {""} <= held.keys():
+            about = (rule.key, rule.reads, rule.window_seconds)
+            if about not in known and {rule.key, *rule.reads} <= held.keys():
                 known.add(about)
                 more.append(History.of(rule))
     spec = model.spec.model_copy(update={"history": (*model.spec.history, *more)})

@@ -123,7 +123,7 @@ def test_the_endpoint_tells_how_old_the_past_is_and_when_its_store_is_away(
     models = ModelSet(loop.settings.serving_state)
     models.refresh()
     store = OnlineStore(url) if url else loop.stores.online
-    service = PredictionService(models, tmp_path, online=store)
+    service = PredictionService(models, tmp_path, online=store, models_dir=loop.models)
     body = json.dumps({"records": loop.requests("regulars", DAY)[:1]}).encode()
     try:
         health, answer = (

@@ -13,14 +13,19 @@ from mlops_assets.domain.column_requests import ColumnParser
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import ParsedRequest, RequestParser
-from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.stores.entity_events import Past
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.online import OnlineStore
 from mlops_assets.stores.online_publication import publish
 from mlops_assets.stores.tables import to_frame
 from mlops_assets_tests.loop import utc
-from mlops_assets_tests.regulars import NAMES, regular_spec, validated_lake
+from mlops_assets_tests.regulars import (
+    NAMES,
+    add_functions,
+    regular_model,
+    regular_spec,
+    validated_lake,
+)
 from serving.answers import Refusal
 from serving.exposition import exposition
 from serving.histories import Histories
@@ -37,10 +42,17 @@ class Looking:
 
     def __init__(self, home: Path, lake: Lake) -> None:
         self.lake = lake
-        self.model = model_of()
+        self.model = regular_model()
         self.store = OnlineStore(f"sqlite:///{home}/history.db")
         self.stats = Stats()
-        self.histories = Histories(self.store, self.stats, lambda: utc("2026-01-08").timestamp())
+        self.models_dir = home / "models"
+        self.functions = add_functions(self.models_dir / "regulars")
+        (self.functions.parent / "defs.yaml").touch()
+        self.histories = self.replica()
+
+    def replica(self) -> Histories:
+        now = utc("2026-01-08").timestamp()
+        return Histories(self.store, self.stats, lambda: now, models_dir=self.models_dir)
 
     @property
     def contract(self) -> Contract:
@@ -61,10 +73,6 @@ class Looking:
         return found
 
 
-def model_of(**changes: Any) -> Model:
-    return Model("regulars", ModelSpec.model_validate(regular_spec(**changes)), Path())
-
-
 def record(row: Any) -> dict[str, Any]:
     """What a client sends of a row: the key, the time, and what is new."""
     return {
@@ -80,7 +88,7 @@ ALICE = {"sender": "7", "sent_at": "2026-01-08T10:00:00Z", "zone": "near", "weig
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    return validated_lake(tmp_path_factory.mktemp("lake"), model_of(), DAYS)
+    return validated_lake(tmp_path_factory.mktemp("lake"), regular_model(), DAYS)
 
 
 @pytest.fixture
@@ -126,7 +134,7 @@ def test_nothing_is_looked_up_where_all_is_sent(looking: Looking, tmp_path: Path
     whole = {**ALICE, **dict.fromkeys(NAMES, 1.0)}
     request = RequestParser(looking.contract).parse({"records": [whole]})
     assert away.complete(looking.contract, request) is request
-    other = model_of(history=[]).spec.contract("regulars", ("0", "1"))
+    other = regular_model(history=[]).spec.contract("regulars", ("0", "1"))
     assert away.complete(other, RequestParser(other).parse({"records": [ALICE]})).absent == {}
 
 
@@ -204,16 +212,47 @@ def test_a_store_that_is_away_refuses_or_counts_as_missing_as_the_spec_wants(
     assert answer.status == 503
     assert answer.headers["retry-after"] == "1"
     assert "or send sent_before, usual_weight" in json.loads(answer.body)["error"]["message"]
-    lenient = model_of(serving={"store_away": "missing"}).spec.contract("regulars", ("0", "1"))
+    lenient = regular_model(serving={"store_away": "missing"}).spec.contract("regulars", ("0", "1"))
     columns = away.complete(lenient, request).columns
     assert all(np.isnan(columns[name]).all() for name in NAMES)
     assert looking.counted()["failed"] == 2
     assert away.health(lenient) == {"problem": "the online store of history does not answer"}
 
 
+def test_a_function_that_changed_is_told_and_not_run(looking: Looking):
+    """Only replicas that start afterwards meet it: what is loaded answers on."""
+    expected = looking.ask(ALICE).columns["fading"]
+    looking.functions.write_text(looking.functions.read_text().replace("0.5", "0.6"))
+    assert looking.ask(ALICE).columns["fading"] == expected
+    looking.histories = looking.replica()
+    with pytest.raises(Refusal, match=r"features\.py is not what it was") as told:
+        looking.ask(ALICE)
+    assert told.value.status == 503
+    assert "until then send sent_before, usual_weight" in told.value.message
+    health = looking.histories.health(looking.contract)
+    assert health is not None
+    assert "features.py is not what it was" in health["problem"]
+    assert np.isnan(
+        looking.ask({**ALICE, **dict.fromkeys(NAMES, 1.0), "fading": None}).columns["fading"]
+    )
+    looking.model = regular_model(serving={"store_away": "missing"})
+    assert np.isnan(looking.ask(ALICE).columns["fading"])
+    assert looking.counted()["failed"] == 2
+
+
+def test_a_replica_without_the_project_says_what_it_lacks(looking: Looking):
+    bare = Histories(looking.store, looking.stats)
+    health = bare.health(looking.contract)
+    assert health is not None
+    assert "no folder of regulars with its features.py" in health["problem"]
+    request = RequestParser(looking.contract).parse({"records": [ALICE]})
+    with pytest.raises(Refusal, match="MLOPS_MODELS_DIR"):
+        bare.complete(looking.contract, request)
+
+
 def test_what_was_published_by_another_spec_is_not_taken_for_this_one(looking: Looking):
     more = {"name": "heaviest", "aggregate": "max", "column": "weight", "entity": "zone"}
-    looking.model = model_of(history=[*regular_spec()["history"], {**more, "window": "2d"}])
+    looking.model = regular_model(history=[*regular_spec()["history"], {**more, "window": "2d"}])
     with pytest.raises(Refusal, match="history"):
         looking.ask(ALICE)
     looking.publish()
@@ -226,7 +265,7 @@ def test_health_tells_the_age_of_what_is_published(looking: Looking):
         "age_seconds": 0.0,
         "keys": 43,
     }
-    nothing = model_of(history=[]).spec.contract("regulars", ())
+    nothing = regular_model(history=[]).spec.contract("regulars", ())
     assert looking.histories.health(nothing) is None
 
 

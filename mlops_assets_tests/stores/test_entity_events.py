@@ -8,18 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.domain.errors import DataError
-from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.spec import Model
 from mlops_assets.stores.entity_events import Past
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.tables import to_frame
-from mlops_assets_tests.regulars import NAMES, by_hand, regular_spec, regulars
+from mlops_assets_tests.regulars import NAMES, by_hand, regular_model, regulars
 
 DAYS = 7
 PERIODS = tuple(f"2026-01-{day:02}" for day in range(1, DAYS + 1))
-
-
-def model_of(**changes: object) -> Model:
-    return Model("regulars", ModelSpec.model_validate(regular_spec(**changes)), Path())
 
 
 def keep(lake: Lake, model: Model, rows: pa.Table) -> None:
@@ -37,7 +33,7 @@ def inputs(lake: Lake, model: Model, period: str) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     found = Lake(str(tmp_path_factory.mktemp("lake")))
-    keep(found, model_of(), regulars(DAYS))
+    keep(found, regular_model(), regulars(DAYS))
     return found
 
 
@@ -45,7 +41,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 def test_every_input_is_what_one_would_look_up_by_hand(lake: Lake, period: str):
     rows = regulars(DAYS).to_pandas()
     start = pd.Timestamp(period, tz="UTC")
-    found = pd.DataFrame(inputs(lake, model_of(), period))[::5].reset_index(drop=True)
+    found = pd.DataFrame(inputs(lake, regular_model(), period))[::5].reset_index(drop=True)
     own = to_frame(lake.read("regulars", "validated_data", periods=[period]))[::5]
     expected = [by_hand(rows, start, row) for _, row in own.iterrows()]
     pd.testing.assert_frame_equal(found, pd.DataFrame(expected))
@@ -56,10 +52,10 @@ def test_every_input_is_what_one_would_look_up_by_hand(lake: Lake, period: str):
 
 
 def test_a_run_over_many_periods_finds_what_each_period_alone_finds(lake: Lake):
-    past = Past(model_of(), lake)
+    past = Past(regular_model(), lake)
     for period in PERIODS:
         rows = to_frame(lake.read("regulars", "validated_data", periods=[period]))
-        together, alone = past.inputs(period, rows), inputs(lake, model_of(), period)
+        together, alone = past.inputs(period, rows), inputs(lake, regular_model(), period)
         for name in NAMES:
             np.testing.assert_array_equal(together[name], alone[name])
     # What no window reaches any more is forgotten.
@@ -74,7 +70,7 @@ def test_another_future_changes_no_input_of_the_past(
     lake: Lake, tmp_path_factory: pytest.TempPathFactory, seed: int, day: int
 ):
     """Rows from a day on are other rows, and labels that were not known by then are others."""
-    model, cutoff = model_of(), pd.Timestamp(PERIODS[day], tz="UTC")
+    model, cutoff = regular_model(), pd.Timestamp(PERIODS[day], tz="UTC")
     draw = np.random.default_rng(seed)
     rows = regulars(DAYS).to_pandas()
     later = rows["sent_at"] >= cutoff
@@ -91,7 +87,7 @@ def test_another_future_changes_no_input_of_the_past(
 
 
 def test_text_cannot_be_aggregated_and_is_named(tmp_path: Path):
-    model = model_of(columns={"zone": "category", "weight": "number"})
+    model = regular_model(columns={"zone": "category", "weight": "number"})
     rows = regulars(1).to_pandas()
     rows["weight"] = "heavy"
     lake = Lake(str(tmp_path))

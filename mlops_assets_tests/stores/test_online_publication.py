@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.spec import Model
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.online import OnlineStore
 from mlops_assets.stores.online_publication import publish, with_rules_of_versions
 from mlops_assets_tests.loop import utc
-from mlops_assets_tests.regulars import HISTORY, regular_spec, validated_lake
+from mlops_assets_tests.regulars import HISTORY, regular_model, validated_lake
 
 DAYS = 8
 PERIODS = tuple(f"2026-01-{day:02}" for day in range(1, DAYS + 1))
@@ -15,7 +15,7 @@ SECOND = 1_000_000
 
 
 def model_of(history: object = HISTORY) -> Model:
-    return Model("regulars", ModelSpec.model_validate(regular_spec(history=history)), Path())
+    return regular_model(history=history)
 
 
 @pytest.fixture(scope="module")
