@@ -8,23 +8,21 @@ as stale.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, HistoryRule
-from mlops_assets.domain.entity_history import SECOND, Events, aggregate
+from mlops_assets.domain.entity_history import SECOND, Events, aggregate, period_starts
 from mlops_assets.domain.errors import PastFunctionError, RequestError, StoreAwayError
-from mlops_assets.domain.periods import Calendar
 from mlops_assets.domain.requests import ParsedRequest
 from mlops_assets.stores.history_functions import HistoryFunctions
 from mlops_assets.stores.online import KeyHistory, OnlineStore, Published
 from serving.answers import Refusal
 from serving.stats import LookUp, Stats
 
-EPOCH = date(1970, 1, 1)
 Found = Mapping[tuple[str, str], KeyHistory]
 
 
@@ -114,7 +112,7 @@ class Histories:
     ) -> dict[str, np.ndarray]:
         """The inputs of these rows by name, and what is counted of it."""
         times = self._times(request, rows)
-        starts = _period_starts(rules[0], times)
+        starts = period_starts(rules[0].every, times)
         values = {}
         events: dict[str, tuple[Events, np.ndarray]] = {}
         for rule in rules:
@@ -203,13 +201,6 @@ def _events(
     )
     places = {name: place for place, name in enumerate(known)}
     return events, np.array([places.get(name, -1) for name in names], dtype=np.int64)
-
-
-def _period_starts(rule: HistoryRule, times: np.ndarray) -> np.ndarray:
-    """When each row's period began."""
-    calendar = Calendar(rule.every, EPOCH)
-    starts = [calendar.floor(datetime.fromtimestamp(t // SECOND, UTC)) for t in times.tolist()]
-    return np.array([int(start.timestamp()) * SECOND for start in starts], dtype=np.int64)
 
 
 def _microseconds(time: str) -> int:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops_assets.domain.errors import DataError, ReleaseError
+from mlops_assets.domain.errors import DataError, ReleaseError, SpecError
 from mlops_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from mlops_assets.stores.batch_history import BatchPast
     from mlops_assets.stores.batch_run import Summary
 
 
@@ -45,6 +46,7 @@ def score_here(
         input_path=path,
         output=options.out.resolve(),
         keep=options.keep,
+        past=_past(settings, model, bundle),
     )
     started = time.perf_counter()
     with _progress(show=not as_json) as start:
@@ -61,6 +63,23 @@ def score_here(
         click.echo(json.dumps(content))
     else:
         _tell(summary, options.out, seconds)
+
+
+def _past(settings: Settings, model: str, bundle: Path) -> "BatchPast | None":
+    """Where inputs from the past are looked up, if the version has any and there is a past."""
+    from mlops_assets.cli.specs import load_model
+    from mlops_assets.domain.contract import Contract
+    from mlops_assets.stores.batch_history import BatchPast
+    from mlops_assets.stores.bundles import CONTRACT
+
+    if not Contract.from_json((bundle / CONTRACT).read_bytes()).history:
+        return None
+    try:
+        found = load_model(settings, model)
+    except SpecError:
+        # Rows that bring these inputs need no past; the others are told.
+        return None
+    return BatchPast.newest(found, settings.lake_root)
 
 
 def _located(settings: Settings, model: str, source: str) -> str:
@@ -127,6 +146,8 @@ def _tell(summary: "Summary", out: Path, seconds: float) -> None:
         f"{summary.predicted:,} predictions of {summary.model} version {summary.version} in {out} "
         f"({summary.parts} parts, {summary.skipped} were there; {seconds:.1f} s{rate})"
     )
+    if summary.looked_up:
+        click.echo(f"looked up in the lake as of each row's time: {', '.join(summary.looked_up)}")
     if summary.rejected:
         click.echo(f"{summary.rejected:,} rows could not be scored; they are in {out}/_rejected:")
         for reason, count in list(summary.reasons.items())[:10]:

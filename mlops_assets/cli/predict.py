@@ -67,7 +67,8 @@ def predict(
     With --out FOLDER, a Parquet file, a folder of them or a Delta table (a path, or the name of one
     of the model's tables in the lake) of any size is scored by this process, or on the Ray cluster
     that MLOPS_RAY_ADDRESS names. A run that was killed goes on where it was. Rows that break the
-    model's contract are kept in FOLDER/_rejected with the reasons.
+    model's contract are kept in FOLDER/_rejected with the reasons. Inputs of `history` that the
+    rows do not bring are looked up in the lake as of each row's event time.
 
     Columns that the model does not ask for are left out.
     """

@@ -17,6 +17,9 @@ from mlops_assets.domain.date_parts import parts_of_series
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.values import LARGEST_INTEGER, is_portable
 
+# A column, what is wrong with it, and in which rows (n,).
+Problem = tuple[str, str, np.ndarray]
+
 
 @dataclass(frozen=True)
 class CheckedBatch:
@@ -69,10 +72,15 @@ def _fits(kind: pa.DataType, wanted: ColumnType) -> bool:
     return bool(types.is_decimal(kind) or (text and wanted == "category"))
 
 
-def check_rows(batch: pa.RecordBatch, contract: Contract) -> CheckedBatch:
-    """Read the contract's columns of a batch that passed `check_types`."""
+def check_rows(
+    batch: pa.RecordBatch, contract: Contract, known: Sequence[Problem] = ()
+) -> CheckedBatch:
+    """Read the contract's columns of a batch that passed `check_types`.
+
+    `known` is what is wrong with its rows already.
+    """
     columns: dict[str, Column] = {}
-    problems: list[tuple[str, str, np.ndarray]] = []
+    problems = [problem for problem in known if problem[2].any()]
     for column in contract.asked:
         array = batch.column(column.name)
         read = _category if column.type == "category" else _number
@@ -102,7 +110,7 @@ def _select(column: Column, rows: np.ndarray) -> Column:
     return selected
 
 
-def _texts(problems: Sequence[tuple[str, str, np.ndarray]], bad: np.ndarray) -> tuple[str, ...]:
+def _texts(problems: Sequence[Problem], bad: np.ndarray) -> tuple[str, ...]:
     texts: dict[int, list[str]] = {int(row): [] for row in np.flatnonzero(bad)}
     for name, reason, rows in problems:
         for row in np.flatnonzero(rows):
@@ -110,7 +118,7 @@ def _texts(problems: Sequence[tuple[str, str, np.ndarray]], bad: np.ndarray) -> 
     return tuple("; ".join(found) for found in texts.values())
 
 
-def _counts(problems: Sequence[tuple[str, str, np.ndarray]]) -> dict[str, int]:
+def _counts(problems: Sequence[Problem]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for name, reason, rows in problems:
         key = f"{name}: {reason}"

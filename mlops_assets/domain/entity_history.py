@@ -7,14 +7,17 @@ values to the last bit. The process that answers requests imports this module: n
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 import numpy as np
 
 from mlops_assets.domain.contract import HistoryRule
 from mlops_assets.domain.past_functions import PastFunction, of_windows
+from mlops_assets.domain.periods import Calendar, Every
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
+EPOCH = date(1970, 1, 1)
 NEVER = np.iinfo(np.int64).max
 # How many pairs of a row and an event are held at once.
 PAIRS = 2_000_000
@@ -80,6 +83,16 @@ def aggregate(
     if rule.aggregate == "days_since_last":
         return np.asarray((times - found[place]) / DAY)
     return np.asarray(found[place])
+
+
+def period_starts(every: Every, times: np.ndarray) -> np.ndarray:
+    """When the period of each time began; both in microseconds, int64 of shape (n,)."""
+    calendar = Calendar(every, EPOCH)
+    # Periods begin on the hour.
+    hours, place = np.unique(times // (3600 * SECOND), return_inverse=True)
+    moments = (datetime.fromtimestamp(hour * 3600, UTC) for hour in hours.tolist())
+    starts = [int(calendar.floor(moment).timestamp()) * SECOND for moment in moments]
+    return np.array(starts, dtype=np.int64)[place]
 
 
 def _different(codes: np.ndarray, cutoffs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

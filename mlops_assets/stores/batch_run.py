@@ -8,11 +8,12 @@ bytes, and both keep only a few batches in memory.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mlops_assets.domain.errors import DataError
+from mlops_assets.stores.batch_history import BatchPast, Complete, LookUps
 from mlops_assets.stores.batch_input import BatchInput, Part, open_input
 from mlops_assets.stores.batch_output import Output, PartDone, PartWriter
 from mlops_assets.stores.batch_scoring import BatchScorer, Engine, Scored, load_batch_scorer
@@ -32,11 +33,15 @@ class BatchPlan:
     input_path: str
     output: Path
     keep: tuple[str, ...] = ()
+    past: BatchPast | None = None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What came out of a run; `skipped` parts were there already."""
+    """What came out of a run; `skipped` parts were there already.
+
+    `looked_up` names the inputs from the past that the rows did not bring.
+    """
 
     model: str
     version: str
@@ -47,6 +52,7 @@ class Summary:
     reasons: Mapping[str, int]
     parts: int
     skipped: int
+    looked_up: tuple[str, ...] = ()
 
 
 def run_batch(
@@ -65,9 +71,11 @@ def run_batch(
     scorer = load_batch_scorer(plan.bundle, plan.version, plan.engine)
     categories = [c.name for c in scorer.contract.columns if c.type == "category"]
     source = open_input(plan.input_path, categories)
-    _check(plan, scorer, source)
+    looked_up = LookUps(plan.past, scorer.contract, source.schema)
+    _check(plan, scorer, source, looked_up.schema)
     output = Output(plan.output)
-    with output.claimed(_manifest(plan, scorer, source), overwrite=overwrite):
+    manifest = _manifest(plan, scorer, source, looked_up.names)
+    with output.claimed(manifest, overwrite=overwrite):
         found = {part.index: output.done(part.name) for part in source.parts}
         todo = [part for part in source.parts if found[part.index] is None]
         tell = start(source.rows)
@@ -87,6 +95,7 @@ def run_batch(
                 "state: run again with --overwrite."
             )
         summary = _summary(scorer, source, results, skipped=len(source.parts) - len(todo))
+        summary = replace(summary, looked_up=looked_up.names)
         output.write_summary({k: v for k, v in vars(summary).items() if k != "skipped"})
     return summary
 
@@ -100,16 +109,20 @@ def score_parts(
     tell: Tell,
 ) -> Iterator[PartDone]:
     """Read, score and write parts in order, on `workers` threads; yields each one's outcome."""
-    schemas = scorer.schemas(schema, plan.keep)
-    columns = scorer.columns_of(schema, plan.keep)
+    looked_up = LookUps(plan.past, scorer.contract, schema)
+    schemas = scorer.schemas(looked_up.schema, plan.keep)
+    wanted = scorer.columns_of(looked_up.schema, plan.keep)
+    columns = [name for name in wanted if name not in looked_up.names]
     writing = _Writing(plan.output, schemas, tell)
     with ThreadPoolExecutor(workers, "score", initializer=_one_thread_each) as pool:
         running: deque[tuple[Part, Future[Scored] | None]] = deque()
         try:
             for part in parts:
                 first = part.first_row
+                complete = looked_up.of_part(part)
                 for batch in part.batches(schema, columns):
-                    running.append((part, pool.submit(scorer.score, batch, first, schemas)))
+                    score = pool.submit(_completed, scorer, complete, batch, first, schemas)
+                    running.append((part, score))
                     first += batch.num_rows
                     # One batch more than threads, so that none waits for the writer.
                     while len(running) > workers + 1:
@@ -122,6 +135,13 @@ def score_parts(
                 if future is not None:
                     future.cancel()
             writing.abandon()
+
+
+def _completed(
+    scorer: BatchScorer, complete: Complete, batch: Any, first_row: int, schemas: Any
+) -> Scored:
+    rows, problems = complete(batch)
+    return scorer.score(rows, first_row, schemas, problems)
 
 
 class _Writing:
@@ -157,7 +177,7 @@ def _one_thread_each() -> None:
     threadpool_limits(1)
 
 
-def _check(plan: BatchPlan, scorer: BatchScorer, source: BatchInput) -> None:
+def _check(plan: BatchPlan, scorer: BatchScorer, source: BatchInput, rows: Any) -> None:
     """Raise DataError for what cannot be kept, and for output that would become input."""
     if "://" not in source.path and plan.output.is_relative_to(Path(source.path)):
         raise DataError(f"{plan.output} lies in the input {source.path}; choose another folder.")
@@ -167,14 +187,19 @@ def _check(plan: BatchPlan, scorer: BatchScorer, source: BatchInput) -> None:
                 f"{source.path} has no column {name!r} to keep; it has "
                 f"{', '.join(source.schema.names)}."
             )
-    for schema in scorer.schemas(source.schema, plan.keep):
+    for schema in scorer.schemas(rows, plan.keep):
         twice = [name for name in schema.names if schema.names.count(name) > 1]
         if twice:
             raise DataError(f"column {twice[0]!r} is one of the output's own; do not keep it.")
 
 
-def _manifest(plan: BatchPlan, scorer: BatchScorer, source: BatchInput) -> dict[str, Any]:
+def _manifest(
+    plan: BatchPlan, scorer: BatchScorer, source: BatchInput, looked_up: Sequence[str]
+) -> dict[str, Any]:
+    # Parts of one run see the same past.
+    past = {"past": plan.past.version} if plan.past and looked_up else {}
     return {
+        **past,
         "format": 1,
         "model": scorer.contract.model,
         "version": plan.version,

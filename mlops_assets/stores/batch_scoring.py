@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pyarrow as pa
 
-from mlops_assets.domain.batch_rows import check_rows, check_types
+from mlops_assets.domain.batch_rows import Problem, check_rows, check_types
 from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import BundleError
@@ -77,9 +77,18 @@ class BatchScorer:
             pa.schema([row, *read, pa.field(REASONS, pa.string())]),
         )
 
-    def score(self, batch: pa.RecordBatch, first_row: int, schemas: Any) -> Scored:
-        """Score a batch whose first row is number `first_row` of the input."""
-        checked = check_rows(batch, self.contract)
+    def score(
+        self,
+        batch: pa.RecordBatch,
+        first_row: int,
+        schemas: Any,
+        known: Sequence[Problem] = (),
+    ) -> Scored:
+        """Score a batch whose first row is number `first_row` of the input.
+
+        `known` is what is wrong with its rows already.
+        """
+        checked = check_rows(batch, self.contract, known)
         predictions, rejected = schemas
         rows = pa.array(np.arange(first_row, first_row + batch.num_rows))
         bad = None

@@ -41,10 +41,14 @@ def reach(model: Model) -> timedelta:
 
 @dataclass
 class Past:
-    """The past of a model's rows. A period is read once, and kept while windows reach it."""
+    """The past of a model's rows. A period is read once, and kept while windows reach it.
+
+    `version` is that of the table of valid rows, by default the newest at each reading.
+    """
 
     model: Model
     lake: Lake
+    version: int | None = None
     _read: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def inputs(self, period: str, rows: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -89,7 +93,13 @@ class Past:
 
     def _period(self, period: str) -> pd.DataFrame:
         names = _columns_read(self.model)
-        table = self.lake.read(self.model.name, "validated_data", periods=[period], columns=names)
+        table = self.lake.read(
+            self.model.name,
+            "validated_data",
+            periods=[period],
+            version=self.version,
+            columns=names,
+        )
         return _small(self.model, to_frame(table))
 
     def _empty(self) -> pd.DataFrame:

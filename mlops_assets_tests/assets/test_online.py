@@ -13,6 +13,8 @@ from dagster import FreshnessPolicy
 
 from mlops_assets.domain.features import as_arrays, model_frame
 from mlops_assets.stores import monitoring
+from mlops_assets.stores.batch_history import BatchPast
+from mlops_assets.stores.batch_run import BatchPlan, run_batch
 from mlops_assets.stores.bundles import load_scorer
 from mlops_assets.stores.online import OnlineStore
 from mlops_assets_tests.loop import History, Loop, checks, errors, utc
@@ -114,6 +116,28 @@ def test_only_the_key_gives_the_answer_that_all_inputs_give(loop: Loop, answered
     again = loop.serve("regulars", "whole", whole)
     told = [one["probability"]["1"] for one in again["predictions"]]
     np.testing.assert_allclose(told, logged["served"].head(30), atol=1e-12)
+
+
+def test_rows_in_bulk_are_scored_alike_with_and_without_their_past(
+    loop: Loop, regulars: History, tmp_path: Path
+):
+    """Of the valid rows, which lack these inputs, and of the features, which have them."""
+    lake, outputs = loop.stores.lake, []
+    for table, time in (("validated_data", "sent_at"), ("features", "event_time")):
+        plan = BatchPlan(
+            bundle=loop.stores.registry.cached_bundle("regulars", "1", loop.stores.bundles),
+            version="1",
+            engine="exact",
+            input_path=lake.path("regulars", table),
+            output=tmp_path / table,
+            keep=(time,),
+            past=BatchPast.newest(loop.model("regulars"), lake.root),
+        )
+        summary = run_batch(plan, workers=2)
+        assert summary.rejected == 0
+        assert summary.looked_up == (NAMES if table == "validated_data" else ())
+        outputs.append(pq.read_table(plan.output).sort_by(time)["probability_1"].to_numpy())
+    np.testing.assert_array_equal(*outputs)
 
 
 @pytest.mark.parametrize("url", ["", "postgresql://nobody@127.0.0.1:9/nothing"])

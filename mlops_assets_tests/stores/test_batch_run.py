@@ -332,10 +332,10 @@ def test_a_bundle_whose_pipeline_is_not_trusted_is_scored_by_its_graph(
 def test_an_error_while_scoring_leaves_no_half_file(plan: BatchPlan, monkeypatch: Any):
     score = batch_run.BatchScorer.score
 
-    def fails_late(self: Any, batch: Any, first_row: int, schemas: Any) -> Any:
+    def fails_late(self: Any, batch: Any, first_row: int, schemas: Any, known: Any) -> Any:
         if first_row >= 1800:
             raise MemoryError("no more")
-        return score(self, batch, first_row, schemas)
+        return score(self, batch, first_row, schemas, known)
 
     monkeypatch.setattr(batch_run.BatchScorer, "score", fails_late)
     with pytest.raises(MemoryError):
