@@ -27,6 +27,8 @@ QUIET_ENVIRONMENT: Mapping[str, str] = {
     "GIT_PYTHON_REFRESH": "quiet",
     # Not unset: pandera would have pyarrow take every time for UTC, whatever its zone.
     "PYARROW_IGNORE_TIMEZONE": "",
+    # Of a run over many periods, this many events share a commit.
+    "DAGSTER_EVENT_BATCH_SIZE": "200",
 }
 
 

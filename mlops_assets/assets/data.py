@@ -1,6 +1,8 @@
 """From the source to model-ready rows: raw_data, validated_data, features."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
@@ -18,6 +20,12 @@ RETRIES = dg.RetryPolicy(
 )
 # The share of a period that may lie between its newest row and its end.
 STALE_SHARE = 0.25
+RAW_CHECKS = {
+    "volume": "The period has enough rows.",
+    "freshness": "The newest row is near the period's end.",
+    "schema_change": "Columns have the types they had before.",
+    "gaps": "Of all periods in the lake, none between the first and the last is without rows.",
+}
 
 
 def raw_data(model: Model) -> dg.AssetsDefinition:
@@ -35,30 +43,19 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
         description="The source's rows of a period, as they were; written once per content.",
         retry_policy=RETRIES,
         check_specs=[
-            dg.AssetCheckSpec("volume", asset=name, description="The period has enough rows."),
-            dg.AssetCheckSpec(
-                "freshness", asset=name, description="The newest row is near the period's end."
-            ),
-            dg.AssetCheckSpec(
-                "schema_change", asset=name, description="Columns have the types they had before."
-            ),
-            dg.AssetCheckSpec(
-                "gaps",
-                asset=name,
-                description="Of all periods in the lake, none between the first and the last is "
-                "without rows.",
-            ),
+            dg.AssetCheckSpec(check, asset=name, description=text)
+            for check, text in RAW_CHECKS.items()
         ],
     )
     def _raw_data(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.stores.period_rows import from_source
 
-        spec, lake = model.spec, stores.lake
+        lake, periods = stores.lake.kept_open(), context.partition_keys
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
-        notes: dict[str, list[str]] = {"volume": [], "freshness": [], "schema_change": []}
+        notes: dict[str, list[str]] = {check: [] for check in RAW_CHECKS}
         try:
-            for group in from_source(model, context.partition_keys):
+            for group in from_source(model, periods):
                 types = lake.schema(model.name, "raw_data")
                 written = lake.write_periods(model.name, "raw_data", group)
                 for period, rows in group.items():
@@ -67,10 +64,10 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
                         "dagster/row_count": rows.num_rows,
                         "content_hash": versions[period],
                         "changed": written[period].changed,
-                        "newest_row": str(_newest(rows, spec.event_time)),
+                        "newest_row": str(_newest(rows, model.spec.event_time)),
                     }
                     _note(notes, model, period, rows, types)
-                tell(context, group, sum(rows.num_rows for rows in group.values()))
+                tell(context, periods, group, sum(rows.num_rows for rows in group.values()))
         except SourceAwayError:
             raise
         except (DataError, SourceError) as error:
@@ -125,7 +122,7 @@ def _changes(known: Mapping[str, str], rows: Any) -> list[str]:
     """Columns whose type is not the one that the table has; the lake would hide the difference."""
     from mlops_assets.stores.tables import storable
 
-    found = {field.name: str(field.type) for field in storable(rows).schema}
+    found = {field.name: str(field.type) for field in storable(rows.slice(0, 0)).schema}
     return [
         f"{name}: {known.get(name, 'absent')} became {kind}"
         for name, kind in found.items()
@@ -158,31 +155,26 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
     def _validated_data(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         import pyarrow as pa
 
-        from mlops_assets.assets.tables import as_table, by_period, reasons_table
+        from mlops_assets.assets.tables import as_table
         from mlops_assets.domain.validation import validate
+        from mlops_assets.stores.delta_tables import by_period
         from mlops_assets.stores.period_rows import from_lake
         from mlops_assets.stores.tables import to_frame
 
-        limit = model.spec.validation.max_rejected_share
+        lake, periods = stores.lake.kept_open(), context.partition_keys
         contract = model.spec.rows_contract()
+        judged = _Judged(model.spec.validation.max_rejected_share)
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
-        refused: list[str] = []
-        failures: dict[str, int] = {}
-        rejected = total = 0
-        periods = context.partition_keys
-        for group in from_lake(stores.lake, model.name, "raw_data", periods):
-            rows = to_frame(pa.concat_tables(group.values()))
+        for group in from_lake(lake, model.name, "raw_data", periods):
             # A key holds the event time, so no two rows of two periods have the same.
-            result = validate(rows, contract)
-            valid, bad = by_period(result.valid, group), by_period(result.rejected, group)
-            for reason, count in result.failures.items():
-                failures[reason] = failures.get(reason, 0) + count
-            shares = {p: len(bad[p]) / max(group[p].num_rows, 1) for p in group}
-            refused += [f"{p}: {share:.2%}" for p, share in shares.items() if share > limit]
-            good = {p: as_table(valid[p]) for p, share in shares.items() if share <= limit}
-            stores.lake.write_periods(model.name, "rejected", {p: as_table(bad[p]) for p in group})
-            written = stores.lake.write_periods(model.name, "validated_data", good)
+            result = validate(to_frame(pa.concat_tables(group.values())), contract)
+            bad = by_period(as_table(result.rejected), group)
+            good = by_period(as_table(result.valid), group)
+            for period in judged.refuse(result.failures, good, bad):
+                del good[period]
+            lake.write_periods(model.name, "rejected", bad)
+            written = lake.write_periods(model.name, "validated_data", good)
             for period in good:
                 versions[period] = written[period].content_hash
                 metadata[period] = {
@@ -190,24 +182,54 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
                     "rejected_rows": len(bad[period]),
                     "content_hash": versions[period],
                 }
-            rejected += len(result.rejected)
-            total += len(rows)
-            tell(context, group, len(rows))
-        worst = ", ".join(sorted(failures, key=failures.__getitem__, reverse=True)[:3])
-        yield dg.AssetCheckResult(
-            passed=not refused,
-            check_name="contract",
-            asset_key=name,
-            description=(
-                f"{rejected} of {total} rows rejected (limit {limit:.2%} of a period)"
-                + (f"; refused {', '.join(refused)}; mostly {worst}" if refused else "")
-            ),
-            metadata={"rejected_rows": rejected, "reasons": reasons_table(failures)},
-        )
-        if not refused:
+            tell(context, periods, group, sum(len(rows) for rows in group.values()))
+        yield judged.check(name)
+        if not judged.refused:
             yield from materialized(context, versions, metadata)
 
     return _validated_data
+
+
+@dataclass
+class _Judged:
+    """What became of the rows of a run; `limit` is the share of a period that may be bad."""
+
+    limit: float
+    rejected: int = 0
+    total: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    refused: list[str] = field(default_factory=list)
+
+    def refuse(
+        self, failures: Mapping[str, int], good: Mapping[str, Any], bad: Mapping[str, Any]
+    ) -> list[str]:
+        """Count the rows of a group of periods; those periods of which too many are bad."""
+        self.failures.update(failures)
+        totals = {period: len(good[period]) + len(bad[period]) for period in bad}
+        self.total += sum(totals.values())
+        self.rejected += sum(len(rows) for rows in bad.values())
+        shares = {period: len(bad[period]) / max(total, 1) for period, total in totals.items()}
+        refused = {period: share for period, share in shares.items() if share > self.limit}
+        self.refused += [f"{period}: {share:.2%}" for period, share in refused.items()]
+        return list(refused)
+
+    def check(self, asset: dg.AssetKey) -> dg.AssetCheckResult:
+        """Whether every period was within the limit."""
+        from mlops_assets.assets.tables import reasons_table
+
+        description = (
+            f"{self.rejected} of {self.total} rows rejected (limit {self.limit:.2%} of a period)"
+        )
+        if self.refused:
+            worst = ", ".join(reason for reason, _ in self.failures.most_common(3))
+            description += f"; refused {', '.join(self.refused)}; mostly {worst}"
+        return dg.AssetCheckResult(
+            passed=not self.refused,
+            check_name="contract",
+            asset_key=asset,
+            description=description,
+            metadata={"rejected_rows": self.rejected, "reasons": reasons_table(self.failures)},
+        )
 
 
 def features(model: Model) -> dg.AssetsDefinition:
@@ -221,32 +243,35 @@ def features(model: Model) -> dg.AssetsDefinition:
         deps=[_validated_with_past(model)],
     )
     def _features(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+        import pyarrow as pa
+
         from mlops_assets.assets.tables import as_table, columns_table, feature_rows
         from mlops_assets.stores.entity_events import Past
-        from mlops_assets.stores.period_rows import from_lake
+        from mlops_assets.stores.period_rows import from_lake, slices
         from mlops_assets.stores.tables import to_frame
 
-        past = Past(model, stores.lake)
+        lake, periods = stores.lake.kept_open(), context.partition_keys
+        past = Past(model, lake)
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
-        periods = context.partition_keys
-        for group in from_lake(stores.lake, model.name, "validated_data", periods):
-            valid = {period: to_frame(rows) for period, rows in group.items()}
-            frames = {
-                p: feature_rows(model, rows, past.inputs(p, rows)) for p, rows in valid.items()
-            }
-            written = stores.lake.write_periods(
-                model.name, "features", {p: as_table(frame) for p, frame in frames.items()}
+        for group in from_lake(lake, model.name, "validated_data", periods):
+            rows = to_frame(pa.concat_tables(group.values()))
+            places = slices(group)
+            frame = feature_rows(model, rows, past.of_periods(rows, places))
+            table = as_table(frame)
+            written = lake.write_periods(
+                model.name, "features", {p: table[place] for p, place in places.items()}
             )
-            for period, frame in frames.items():
+            for period, place in places.items():
+                own = frame.iloc[place]
                 versions[period] = written[period].content_hash
                 metadata[period] = {
                     "dagster/row_count": written[period].rows,
-                    "labelled_rows": int(frame["label"].notna().sum()),
+                    "labelled_rows": int(own["label"].notna().sum()),
                     "content_hash": versions[period],
-                    "data_sheet": columns_table(frame, model.spec),
+                    "data_sheet": columns_table(own, model.spec),
                 }
-            tell(context, group, sum(len(frame) for frame in frames.values()))
+            tell(context, periods, group, len(frame))
         yield from materialized(context, versions, metadata)
 
     return _features

@@ -1,9 +1,11 @@
 """What all assets of a model have in common."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
+from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata
 
 from mlops_assets.domain.periods import CRON, KEY_FORMAT, Calendar
 from mlops_assets.spec import Model
@@ -45,9 +47,10 @@ def key(model: Model, name: str) -> dg.AssetKey:
     return dg.AssetKey([model.name, name])
 
 
-def tell(context: dg.AssetExecutionContext, group: Collection[str], rows: int) -> None:
+def tell(
+    context: dg.AssetExecutionContext, periods: Sequence[str], group: Collection[str], rows: int
+) -> None:
     """Log how far a run over several periods has come, after a group of them with `rows` rows."""
-    periods = context.partition_keys
     if len(periods) > 1:
         last = list(group)[-1]
         done = periods.index(last) + 1
@@ -77,11 +80,16 @@ def materialized(
         )
         return
     yield dg.MaterializeResult(metadata={"periods": len(periods)})
-    for period in periods:
+    step = context.op_execution_context.get_step_execution_context()
+    batch = str(uuid4())
+    for place, period in enumerate(periods):
         own = dict(tags.get(period, {}))
         if period in versions:
             own["dagster/data_version"] = versions[period]
             own["dagster/data_version_is_user_provided"] = "true"
-        yield dg.AssetMaterialization(
+        event = dg.AssetMaterialization(
             asset_key=context.asset_key, partition=period, metadata=metadata[period], tags=own
         )
+        # As Dagster itself does with the events of a range: many of them are stored at once.
+        together = DagsterEventBatchMetadata(batch, is_end=place == len(periods) - 1)
+        yield DagsterEvent.asset_materialization(step, event, together)

@@ -1,6 +1,6 @@
 """Frames on their way into the lake, and the tables that Dagster shows of them."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -13,19 +13,12 @@ from mlops_assets.domain.class_quality import ClassQuality
 from mlops_assets.domain.features import DeriveColumns, model_frame
 from mlops_assets.domain.labels import KNOWN_AT, LABEL, WEIGHT
 from mlops_assets.spec import Model, ModelSpec
-from mlops_assets.stores.delta_tables import PERIOD
 from mlops_assets.stores.identified import identified
 
 
 def as_table(frame: pd.DataFrame) -> pa.Table:
     """An Arrow table without the frame's index."""
     return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-
-
-def by_period(frame: pd.DataFrame, periods: Collection[str]) -> dict[str, pd.DataFrame]:
-    """The frame's rows of each period; a period may have none."""
-    parts = dict(list(frame.groupby(PERIOD, sort=False)))
-    return {period: parts.get(period, frame.iloc[:0]) for period in periods}
 
 
 def feature_rows(
@@ -75,31 +68,27 @@ def columns_table(frame: pd.DataFrame, spec: ModelSpec) -> Any:
     known = {*spec.columns, "entity", "event_time", "label_known_at"}
     names = [*spec.columns, *(name for name in frame.columns if name not in known)]
     for name in names:
-        series = frame[name]
-        number = pd.api.types.is_numeric_dtype(series)
-        typical = (
-            ""
-            if series.dropna().empty
-            else (
-                f"{series.min():.4g} … {series.mean():.4g} … {series.max():.4g}"
-                if number
-                else f"{series.nunique()} values, mostly {series.mode().iloc[0]}"
-            )
-        )
+        missing, typical = _described(frame[name])
+        kind = spec.columns[name].type if name in spec.columns else "made here"
         records.append(
-            dg.TableRecord(
-                {
-                    "column": name,
-                    "type": spec.columns[name].type if name in spec.columns else "made here",
-                    "missing": f"{series.isna().mean():.1%}",
-                    "values": typical,
-                }
-            )
+            dg.TableRecord({"column": name, "type": kind, "missing": missing, "values": typical})
         )
     return dg.MetadataValue.table(
         records=records,
         schema=_schema(column="string", type="string", missing="string", values="string"),
     )
+
+
+def _described(series: pd.Series) -> tuple[str, str]:
+    """The share that is missing, and the range or the most frequent value."""
+    there = series.to_numpy()[series.notna().to_numpy()]
+    missing = f"{1 - len(there) / len(series):.1%}" if len(series) else ""
+    if not len(there):
+        return missing, ""
+    if pd.api.types.is_numeric_dtype(series):
+        return missing, f"{there.min():.4g} … {there.mean():.4g} … {there.max():.4g}"
+    counts = pd.Series(there).value_counts(sort=False)
+    return missing, f"{len(counts)} values, mostly {min(counts.index[counts == counts.max()])}"
 
 
 def records_table(rows: list[dict[str, Any]]) -> Any:

@@ -116,16 +116,22 @@ def model_frame(
             continue
         series = pd.Series(columns[column.name])
         if column.type == "category":
-            text = series.astype("object").where(series.notna(), None)
-            out[column.name] = np.array(
-                [MISSING_CATEGORY if value is None else str(value) for value in text],
-                dtype=object,
-            )
+            out[column.name] = _texts(series)
+        elif series.dtype == np.float64:
+            out[column.name] = series.to_numpy()
         else:
             out[column.name] = (
                 pd.to_numeric(series).astype("Float64").to_numpy(dtype=np.float64, na_value=NAN)
             )
     return pd.DataFrame(out)
+
+
+def _texts(series: pd.Series) -> np.ndarray:
+    texts = np.array(series, dtype=object)
+    if pd.api.types.infer_dtype(texts, skipna=True) != "string":
+        texts = np.array([str(value) for value in texts], dtype=object)
+    texts[series.isna().to_numpy()] = MISSING_CATEGORY
+    return texts
 
 
 def as_arrays(frame: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -39,7 +39,8 @@ def labels(
         label = label.where(has_label, None)
     else:
         label = truth.map(_class_name, na_action="ignore").astype("object").where(has_label, None)
-    times = pd.to_datetime(known, utc=True).where(has_label)
+    # A cache would only be asked whether it is worth while, which takes longer than converting.
+    times = pd.to_datetime(known, utc=True, cache=known.dtype.kind != "M").where(has_label)
     return pd.DataFrame({LABEL: label, KNOWN_AT: times})
 
 

@@ -98,20 +98,14 @@ def _typed(
     for rule in rules:
         series = rows[rule.name]
         if rule.type == "category":
-            typed[rule.name] = series.map(_text, na_action="ignore").astype("object")
-            typed[rule.name] = typed[rule.name].where(series.notna(), None)
+            typed[rule.name] = _texts(series)
             reserved = typed[rule.name] == MISSING_CATEGORY
             reasons += [
                 (int(row), f"{rule.name}: {MISSING_CATEGORY!r} stands for a missing value")
                 for row in np.flatnonzero(reserved)
             ]
             continue
-        times = series.dtype.kind in "mM"
-        numbers = (
-            pd.Series(NAN, index=series.index)
-            if times
-            else pd.to_numeric(series, errors="coerce").astype("Float64").astype("float64")
-        )
+        numbers = _numbers(series)
         broken = numbers.isna() & series.notna()
         if rule.type in ("integer", "boolean"):
             broken |= numbers.notna() & ((numbers % 1 != 0) | (numbers.abs() > LARGEST_INTEGER))
@@ -124,6 +118,23 @@ def _typed(
         ]
         typed[rule.name] = numbers.where(~broken)
     return typed, reasons
+
+
+def _numbers(series: pd.Series) -> pd.Series:
+    """The values as float64, NaN for those that are none."""
+    if series.dtype.kind in "mM":
+        return pd.Series(NAN, index=series.index)
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "iuf":
+        return series.astype("float64")
+    return pd.to_numeric(series, errors="coerce").astype("Float64").astype("float64")
+
+
+def _texts(series: pd.Series) -> pd.Series:
+    """The categories' texts, None for a missing one."""
+    text = series.astype("object")
+    if pd.api.types.infer_dtype(text, skipna=True) != "string":
+        text = text.map(_text, na_action="ignore").astype("object")
+    return text.where(series.notna(), None) if series.hasnans else text
 
 
 def _text(value: object) -> str:
@@ -159,10 +170,13 @@ def _reason(column: str, check: str, case: object) -> str:
 def _rule_failures(
     typed: pd.DataFrame, rule: RowRule, columns: Sequence[ColumnRule]
 ) -> list[tuple[int, str]]:
+    # Others cannot be meant.
+    typed = typed[[name for name in typed.columns if str(name) in rule.expression]]
     # In these types a comparison with a missing number is missing itself, not false.
     kinds = {name: "Float64" for name in typed.columns if typed[name].dtype.kind == "f"}
-    kinds |= {c.name: "boolean" if c.type == "boolean" else "Float64" for c in columns}
-    kinds |= {c.name: "object" for c in columns if c.type == "category"}
+    known = [c for c in columns if c.name in typed.columns]
+    kinds |= {c.name: "boolean" if c.type == "boolean" else "Float64" for c in known}
+    kinds |= {c.name: "object" for c in known if c.type == "category"}
     try:
         held = typed.astype(kinds).eval(rule.expression)
     except Exception as error:  # pandas raises errors of every kind for what it cannot evaluate
@@ -191,8 +205,8 @@ def _label_failures(rows: pd.DataFrame, rule: LabelRule) -> list[tuple[int, str]
         ]
     if rule.known_at:
         told = rows[rule.known_at]
-        known = pd.to_datetime(told, errors="coerce", utc=True)
-        event = pd.to_datetime(rows[rule.event_time], utc=True)
+        known = _times(told)
+        event = _times(rows[rule.event_time])
         # A date without a time of day may be that of the event.
         early = known < (event if told.dtype.kind == "M" else event.dt.floor("D"))
         broken = known.isna() & told.notna()
@@ -205,6 +219,12 @@ def _label_failures(rows: pd.DataFrame, rule: LabelRule) -> list[tuple[int, str]
             for row in np.flatnonzero(early)
         ]
     return reasons
+
+
+def _times(series: pd.Series) -> pd.Series:
+    """The values as times in UTC; NaT for those that are none."""
+    # Pandas' cache, of use for text, takes longer to consider than times to convert.
+    return pd.to_datetime(series, errors="coerce", utc=True, cache=series.dtype.kind != "M")
 
 
 def _weight_failures(weights: pd.Series) -> list[tuple[int, str]]:
@@ -263,12 +283,9 @@ def _count(reasons: Sequence[tuple[int, str]]) -> dict[str, int]:
 def _final_types(rows: pd.DataFrame, rules: Sequence[ColumnRule]) -> pd.DataFrame:
     final = rows.copy()
     for rule in rules:
-        if rule.type != "category":
-            final[rule.name] = final[rule.name].astype(
-                "Float64" if rule.type == "number" else "Int64"
-            )
-        if rule.type == "number":
-            final[rule.name] = final[rule.name].astype("float64")
+        # Numbers are float64 already.
+        if rule.type in ("integer", "boolean"):
+            final[rule.name] = final[rule.name].astype("Int64")
         if rule.type == "boolean":
             final[rule.name] = final[rule.name].astype("boolean")
     return final

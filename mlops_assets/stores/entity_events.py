@@ -51,6 +51,13 @@ class Past:
     version: int | None = None
     _read: dict[str, pd.DataFrame] = field(default_factory=dict)
 
+    def of_periods(self, rows: pd.DataFrame, places: Mapping[str, slice]) -> dict[str, np.ndarray]:
+        """As `inputs`, for the rows of several periods, each of which lies in its place."""
+        if not self.model.spec.history:
+            return {}
+        parts = [self.inputs(period, rows.iloc[place]) for period, place in places.items()]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
     def inputs(self, period: str, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """The inputs from the past of a period's valid rows, float64 of shape (n,), by name.
 

@@ -6,16 +6,22 @@ written once per content, and an append identified by its source happens once.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from mlops_assets.stores.delta_tables import PERIOD, arrow_schema, local_files, opened, read_rows
+from mlops_assets.stores.delta_tables import (
+    PERIOD,
+    arrow_schema,
+    by_period,
+    create,
+    local_files,
+    read_rows,
+)
 from mlops_assets.stores.tables import content_hash, extended, fitted, holds_same, storable
 
 __all__ = ["PERIOD", "Held", "Lake", "Written", "content_hash"]
@@ -49,6 +55,16 @@ class Lake:
     """All tables under one root, a folder or an object storage URI."""
 
     root: str
+    # Tables that stay open, by path; None where each is opened for each use.
+    _tables: dict[str, DeltaTable] | None = field(default=None, compare=False, repr=False)
+
+    def kept_open(self) -> "Lake":
+        """The same lake, for one run over many periods: its tables stay open.
+
+        To open a table takes longer the more periods it holds; what others have written since is
+        read in a moment.
+        """
+        return Lake(self.root, {})
 
     def path(self, model: str, table: str) -> str:
         """Where a table lives."""
@@ -60,7 +76,7 @@ class Lake:
 
     def version(self, model: str, table: str) -> int:
         """The table's newest version."""
-        return int(DeltaTable(self.path(model, table)).version())
+        return int(self._table(self.path(model, table)).version())
 
     def write_period(self, model: str, table: str, period: str, rows: pa.Table) -> Written:
         """Make `rows` the content of the period, in one commit; equal content changes nothing.
@@ -83,13 +99,13 @@ class Lake:
         def write(delta: DeltaTable) -> dict[str, Written]:
             types = extended(arrow_schema(delta), schemas)
             new = {period: fitted(part, types, table) for period, part in labelled.items()}
-            current = read_rows(delta, periods=list(new))
+            current = by_period(read_rows(delta, periods=list(new)), new)
             written = {}
             for period, part in new.items():
                 content = part.drop_columns([PERIOD])
-                held = current.filter(pc.field(PERIOD) == period)
-                changed = not holds_same(content, held, PERIOD)
-                written[period] = Written(content_hash(content), part.num_rows, changed)
+                digest = content_hash(content)
+                changed = not holds_same(content, digest, current[period], PERIOD)
+                written[period] = Written(digest, part.num_rows, changed)
             parts = [new[period] for period in new if written[period].changed]
             if parts:
                 changes = ", ".join(f"'{p}'" for p in new if written[p].changed)
@@ -130,7 +146,7 @@ class Lake:
         """How far `source` has been appended; 0 if never."""
         if not self.exists(model, table):
             return 0
-        return int(DeltaTable(self.path(model, table)).transaction_version(source) or 0)
+        return int(self._table(self.path(model, table)).transaction_version(source) or 0)
 
     def read(
         self,
@@ -142,7 +158,8 @@ class Lake:
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         """Rows of these periods (all of them by default), as of `version` (the newest)."""
-        delta = DeltaTable(self.path(model, table), version=version)
+        path = self.path(model, table)
+        delta = self._table(path) if version is None else DeltaTable(path, version=version)
         return read_rows(delta, periods=periods, columns=columns)
 
     def batches(
@@ -160,7 +177,7 @@ class Lake:
         Text columns named in `dictionaries` stay coded as the files hold them. The order of rows
         and the cut into batches mean nothing.
         """
-        delta = DeltaTable(self.path(model, table))
+        delta = self._table(self.path(model, table))
         options = ds.ParquetReadOptions(dictionary_columns=set(dictionaries))
         rows = delta.to_pyarrow_dataset(filesystem=local_files(delta), parquet_read_options=options)
         chosen = ds.field(PERIOD).isin(pa.array(list(periods), pa.string()))
@@ -178,14 +195,14 @@ class Lake:
         """Names and Arrow types of the table's columns; empty if nothing was ever written."""
         if not self.exists(model, table):
             return {}
-        fields = arrow_schema(DeltaTable(self.path(model, table)))
+        fields = arrow_schema(self._table(self.path(model, table)))
         return {field.name: str(field.type) for field in fields}
 
     def periods(self, model: str, table: str) -> tuple[str, ...]:
         """Keys of the periods that hold rows, oldest first."""
         if not self.exists(model, table):
             return ()
-        found = DeltaTable(self.path(model, table)).partitions()
+        found = self._table(self.path(model, table)).partitions()
         return tuple(sorted({str(partition[PERIOD]) for partition in found}))
 
     def held(self, model: str, table: str) -> dict[str, Held]:
@@ -195,7 +212,7 @@ class Lake:
         """
         if not self.exists(model, table):
             return {}
-        files = pa.table(DeltaTable(self.path(model, table)).get_add_actions(flatten=True))
+        files = pa.table(self._table(self.path(model, table)).get_add_actions(flatten=True))
         names = [f"partition.{PERIOD}", "path", "num_records"]
         found: dict[str, list[tuple[str, int]]] = {}
         for period, path, rows in zip(*(files[name].to_pylist() for name in names), strict=True):
@@ -208,6 +225,15 @@ class Lake:
             for period in sorted(found)
         }
 
+    def _table(self, path: str) -> DeltaTable:
+        """The table as it is now."""
+        if self._tables is None:
+            return DeltaTable(path)
+        if path not in self._tables:
+            self._tables[path] = DeltaTable(path)
+        self._tables[path].update_incremental()
+        return self._tables[path]
+
     def _commit(
         self, model: str, table: str, schema: pa.Schema, write: Callable[[DeltaTable], Result]
     ) -> Result:
@@ -216,9 +242,11 @@ class Lake:
         Reading and writing the same snapshot lets Delta see every conflict.
         """
         path = self.path(model, table)
+        if not DeltaTable.is_deltatable(path):
+            create(path, schema)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return write(opened(path, schema))
+                return write(self._table(path))
             except CommitFailedError:
                 if attempt == ATTEMPTS:
                     raise
@@ -228,4 +256,4 @@ class Lake:
 def _labelled(rows: pa.Table, period: str) -> pa.Table:
     """Storable rows with the key of their period."""
     rows = storable(rows.drop_columns([PERIOD]) if PERIOD in rows.column_names else rows)
-    return rows.append_column(PERIOD, pa.array([period] * rows.num_rows, pa.string()))
+    return rows.append_column(PERIOD, pa.repeat(pa.scalar(period, pa.string()), rows.num_rows))

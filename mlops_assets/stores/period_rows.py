@@ -1,15 +1,15 @@
 """Rows of many periods, some periods at a time: few readings and commits, in flat memory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
 from mlops_assets.spec import Model
 from mlops_assets.stores import sources
-from mlops_assets.stores.delta_tables import PERIOD
+from mlops_assets.stores.delta_tables import by_period
 from mlops_assets.stores.lake import Lake
 
 # A longer period is alone.
@@ -47,11 +47,13 @@ def from_lake(
     """The rows that a table has of all periods, in groups with at most `most` rows."""
     held = {period: found.rows for period, found in lake.held(model, table).items()}
     for group in groups(periods, held, most):
-        rows = lake.read(model, table, periods=group)
-        if len(group) == 1:
-            yield {group[0]: rows}
-        else:
-            yield {period: rows.filter(pc.field(PERIOD) == period) for period in group}
+        yield by_period(lake.read(model, table, periods=group), group)
+
+
+def slices(group: Mapping[str, Sized]) -> dict[str, slice]:
+    """Where the rows of each period lie when all of the group are one after the other."""
+    ends = list(accumulate((len(rows) for rows in group.values()), initial=0))
+    return {period: slice(*ends[n : n + 2]) for n, period in enumerate(group)}
 
 
 def groups(

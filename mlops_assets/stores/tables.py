@@ -19,11 +19,14 @@ def content_hash(rows: pa.Table) -> str:
     Chunking and whatever lies in memory under a null do not count.
     """
     digest = hashlib.sha256()
+    valid = pa.repeat(pa.scalar(1, pa.uint8()), rows.num_rows)
     for field in rows.schema:
         digest.update(f"{field.name}:{field.type};".encode())
         column = pa.chunked_array(rows[field.name]).combine_chunks()
-        _digest_array(digest, column.is_valid().cast(pa.uint8()))
-        values = column.drop_null()
+        has_gaps = column.null_count > 0
+        _digest_array(digest, column.is_valid().cast(pa.uint8()) if has_gaps else valid)
+        # Even of no rows: an empty slice may still hold the offsets of the whole.
+        values = column.drop_null() if has_gaps or not len(column) else column
         # The unused bits of a boolean array's last byte may differ in equal arrays.
         _digest_array(digest, values.cast(pa.uint8()) if values.type == pa.bool_() else values)
     return digest.hexdigest()
@@ -58,13 +61,13 @@ def to_frame(table: pa.Table) -> "pd.DataFrame":
     return frame
 
 
-def holds_same(content: pa.Table, current: pa.Table, partition: str) -> bool:
-    """Whether the period holds this content; columns that it lacks count as empty."""
+def holds_same(content: pa.Table, digest: str, current: pa.Table, partition: str) -> bool:
+    """Whether the period holds this content, whose hash is known; columns it lacks are empty."""
     names = content.column_names
-    if not set(names) <= set(current.column_names):
+    if len(content) != len(current) or not set(names) <= set(current.column_names):
         return False
     others = current.drop_columns([*names, partition])
-    return content_hash(current.select(names)) == content_hash(content) and all(
+    return content_hash(current.select(names)) == digest and all(
         column.null_count == len(column) for column in others.columns
     )
 
@@ -129,7 +132,9 @@ def storable(rows: pa.Table) -> pa.Table:
             kind = pa.float32()
         elif pa.types.is_unsigned_integer(kind):
             kind = pa.int64()
-        # Only what is below a microsecond may be lost.
-        columns.append(pc.cast(column, kind, safe=not pa.types.is_timestamp(kind)))
+        if kind != field.type:
+            # Only what is below a microsecond may be lost.
+            column = pc.cast(column, kind, safe=not pa.types.is_timestamp(kind))
+        columns.append(column)
         fields.append(pa.field(field.name, kind))
     return pa.table(columns, schema=pa.schema(fields))

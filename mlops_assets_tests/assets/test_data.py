@@ -104,6 +104,22 @@ def test_a_range_gives_every_period_a_data_version_of_its_own(loop: Loop, histor
         ]
 
 
+def test_every_period_of_a_range_has_its_own_data_sheet(loop: Loop, flights: History):
+    for period in (flights.first, flights.last):
+        shown = loop.materialization("flight_delay", "features", period).metadata
+        rows = loop.stores.lake.read("flight_delay", "features", periods=[period]).to_pandas()
+        assert shown["labelled_rows"].value == rows["label"].notna().sum()
+        sheet = {record.data["column"]: record.data for record in shown["data_sheet"].records}  # type: ignore[union-attr]
+        assert sheet["temp"]["missing"] == f"{rows['temp'].isna().mean():.1%}"
+        temp = rows["temp"]
+        told = f"{temp.min():.4g} … {temp.mean():.4g} … {temp.max():.4g}"
+        assert sheet["temp"]["values"] == told
+        carrier = rows["carrier"]
+        told = f"{carrier.nunique()} values, mostly {carrier.mode()[0]}"
+        assert sheet["carrier"]["values"] == told
+        assert sheet["dew_spread"]["type"] == "made here"
+
+
 def test_a_range_tells_how_far_it_has_come(loop: Loop, flights: History):
     last = loop.stores.lake.periods("flight_delay", "raw_data")[-1]
     logged = [entry.user_message for entry in loop.instance.all_logs(flights.ingest.run_id)]

@@ -148,6 +148,14 @@ def test_the_normal_form_is_its_own_normal_form():
     pd.testing.assert_frame_equal(model_frame(once, CONTRACT.columns), once)
 
 
+def test_categories_that_are_no_text_become_the_text_that_they_are_written_as():
+    found = model_frame({"c": [1, True, "x", None]}, CONTRACT.columns[3:])
+    assert found["c"].tolist() == ["1", "True", "x", MISSING_CATEGORY]
+    texts = pd.Series(["x", None, "y"])
+    model_frame({"c": texts}, CONTRACT.columns[3:])
+    assert texts.isna().tolist() == [False, True, False], "the input is not touched"
+
+
 @pytest.mark.parametrize("family", ["linear", "forest", "boosting"])
 def test_every_family_takes_missing_numbers_and_unknown_categories(family: str):
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor

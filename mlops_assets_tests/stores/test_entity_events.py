@@ -11,6 +11,7 @@ from mlops_assets.domain.errors import DataError
 from mlops_assets.spec import Model
 from mlops_assets.stores.entity_events import Past
 from mlops_assets.stores.lake import Lake
+from mlops_assets.stores.period_rows import from_lake, slices
 from mlops_assets.stores.tables import to_frame
 from mlops_assets_tests.regulars import NAMES, by_hand, regular_model, regulars
 
@@ -58,6 +59,13 @@ def test_a_run_over_many_periods_finds_what_each_period_alone_finds(lake: Lake):
         together, alone = past.inputs(period, rows), inputs(lake, regular_model(), period)
         for name in NAMES:
             np.testing.assert_array_equal(together[name], alone[name])
+    (group,) = from_lake(lake, "regulars", "validated_data", PERIODS[2:5])
+    places = slices(group)
+    rows = to_frame(pa.concat_tables(group.values()))
+    found = Past(regular_model(), lake).of_periods(rows, places)
+    for period, place in places.items():
+        for name, values in inputs(lake, regular_model(), period).items():
+            np.testing.assert_array_equal(found[name][place], values)
     # What no window reaches any more is forgotten.
     assert len(past._read) == 5
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlops_assets.domain.errors import SourceError
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.stores.lake import Lake
-from mlops_assets.stores.period_rows import from_lake, from_source, groups
+from mlops_assets.stores.period_rows import from_lake, from_source, groups, slices
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = [f"2026-01-{day:02}" for day in range(1, 13)]
@@ -104,6 +104,12 @@ def test_groups_hold_every_period_once_and_few_rows(counts: list[int], most: int
         sum(held[p] for p in group) + first > most
         for group, first in zip(found, firsts, strict=False)
     )
+
+
+def test_rows_of_a_group_lie_one_period_after_the_other():
+    found = slices({"a": [1, 2], "b": [], "c": [3]})
+    assert found == {"a": slice(0, 2), "b": slice(2, 2), "c": slice(2, 3)}
+    assert slices({}) == {}
 
 
 def test_what_the_lake_holds_comes_back_by_period(tmp_path: Path):
