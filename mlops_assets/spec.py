@@ -22,7 +22,7 @@ from mlops_assets.domain.contract import (
 )
 from mlops_assets.domain.evidence import PolicyName
 from mlops_assets.domain.governor import Limits
-from mlops_assets.domain.periods import Calendar
+from mlops_assets.domain.periods import Calendar, Every
 from mlops_assets.domain.rows import ColumnRule, LabelRule, RowRule, RowsContract
 from mlops_assets.spec_alerts import Alerting
 from mlops_assets.spec_card import Card
@@ -44,7 +44,6 @@ TASK_METRICS: dict[Task, frozenset[str]] = {
     ),
     "regression": frozenset(("mae", "rmse", "r2")),
 }
-PERIODS_PER_MONTH = {"hourly": 730, "daily": 30, "weekly": 4, "monthly": 1}
 
 
 class Label(Part):
@@ -66,8 +65,10 @@ class Label(Part):
 class Period(Part):
     """How history is cut."""
 
-    every: Literal["hourly", "daily", "weekly", "monthly"] = Field(
-        default="weekly", description="Length of a period; weeks begin on Monday, in UTC."
+    every: Every = Field(
+        default="weekly",
+        description="Length of a period: hourly, daily, weekly, monthly, quarterly or yearly; "
+        "weeks begin on Monday, in UTC.",
     )
     start: date = Field(description="First day of the history.")
     end: date | None = Field(

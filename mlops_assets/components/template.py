@@ -22,7 +22,7 @@ attributes:
   event_time: EVENT_TIME  # when the prediction is asked for, in UTC
   # known_at names the column that says when the truth came; or known_after: P1D.
   label: {{column: LABEL, known_at: LABEL_TIME}}
-  period: {{every: weekly, start: 2026-01-05}}  # hourly, daily, weekly or monthly
+  period: {{every: weekly, start: 2026-01-05}}  # hourly, daily, … yearly
   columns:  # only what is known at the event
     A_NUMBER: {{type: number, min: 0, max: 100, nullable: true}}
     A_CATEGORY: {{type: category, categories: [one, two]}}

@@ -12,12 +12,18 @@ from mlops_assets.domain.periods import Bounds, Calendar, Every
 WANTED_ROWS = 200
 WANTED_PERIODS = 16
 LEAST_PERIODS = 10
+# More than these only take time and room: ten years of weeks.
+MOST_PERIODS = 520
 ORDER: tuple[Every, ...] = ("weekly", "monthly", "daily", "hourly")
+# Only where most months are empty: who waits a year sees harm a year late.
+SPARSE_ORDER: tuple[Every, ...] = ("quarterly", "yearly")
 LENGTHS: Mapping[Every, timedelta] = {
     "hourly": timedelta(hours=1),
     "daily": timedelta(days=1),
     "weekly": timedelta(days=7),
     "monthly": timedelta(days=31),
+    "quarterly": timedelta(days=92),
+    "yearly": timedelta(days=366),
 }
 
 
@@ -37,6 +43,11 @@ class History:
     def empty(self) -> tuple[str, ...]:
         """Periods without a row between the first and the last one."""
         return tuple(period for period, count in self.rows.items() if not count)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether most periods have no row."""
+        return len(self.empty) > len(self.rows) / 2
 
     @property
     def typical(self) -> int:
@@ -72,18 +83,28 @@ def cut(times: pd.Series, every: Every, start: date | None = None) -> History:
 
 
 def choose_period(times: pd.Series) -> PeriodChoice:
-    """The longest usual period that leaves enough periods, and enough rows in each."""
+    """The longest usual period that leaves enough periods, and enough rows in each.
+
+    Of lengths that leave most periods without a row, such as weeks of a yearly survey, none is
+    chosen.
+    """
     span = times.max() - times.min()
     cuts = {every: cut(times, every) for every in ORDER if span / LENGTHS[every] < 20_000}
-    for every, history in cuts.items():
-        if len(history.rows) >= WANTED_PERIODS and history.typical >= WANTED_ROWS:
-            return PeriodChoice(history, _told(every, history))
-    enough = {e: h for e, h in cuts.items() if len(h.rows) >= LEAST_PERIODS}
-    if enough:
-        every = max(enough, key=lambda e: enough[e].typical)
+    if cuts["monthly"].is_sparse:
+        longer = [cut(times, every) for every in SPARSE_ORDER]
+        found = next((history for history in longer if not history.is_sparse), longer[-1])
+        return PeriodChoice(found, f"{_told(found)}; shorter ones are mostly empty")
+    dense = [history for history in cuts.values() if not history.is_sparse]
+    for history in dense:
+        enough = WANTED_PERIODS <= len(history.rows) <= MOST_PERIODS
+        if enough and history.typical >= WANTED_ROWS:
+            return PeriodChoice(history, _told(history))
+    able = [history for history in dense if len(history.rows) >= LEAST_PERIODS]
+    if able:
+        found = max(able, key=lambda history: history.typical)
     else:
-        every = max(cuts, key=lambda e: len(cuts[e].rows))
-    return PeriodChoice(cuts[every], f"{_told(every, cuts[every])}; the best of few rows")
+        found = max(dense, key=lambda history: len(history.rows))
+    return PeriodChoice(found, f"{_told(found)}; the best of few rows")
 
 
 def ended(history: History, now: datetime) -> bool:
@@ -94,6 +115,6 @@ def ended(history: History, now: datetime) -> bool:
     return now.astimezone(UTC) - last.end > max(4 * (last.end - last.start), timedelta(days=7))
 
 
-def _told(every: Every, history: History) -> str:
-    count = len(history.rows)
+def _told(history: History) -> str:
+    count, every = len(history.rows), history.calendar.every
     return f"{count} {every} periods of about {history.typical:,} rows"

@@ -10,12 +10,14 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Literal
 
-Every = Literal["hourly", "daily", "weekly", "monthly"]
+Every = Literal["hourly", "daily", "weekly", "monthly", "quarterly", "yearly"]
 KEY_FORMAT = {
     "hourly": "%Y-%m-%d-%H:%M",
     "daily": "%Y-%m-%d",
     "weekly": "%Y-%m-%d",
     "monthly": "%Y-%m-%d",
+    "quarterly": "%Y-%m-%d",
+    "yearly": "%Y-%m-%d",
 }
 
 
@@ -25,6 +27,8 @@ CRON = {
     "daily": "0 0 * * *",
     "weekly": "0 0 * * 1",
     "monthly": "0 0 1 * *",
+    "quarterly": "0 0 1 1,4,7,10 *",
+    "yearly": "0 0 1 1 *",
 }
 
 # The length of the shortest period of each kind.
@@ -33,7 +37,12 @@ SHORTEST: dict[Every, timedelta] = {
     "daily": timedelta(days=1),
     "weekly": timedelta(days=7),
     "monthly": timedelta(days=28),
+    "quarterly": timedelta(days=90),
+    "yearly": timedelta(days=365),
 }
+
+# Periods that begin with the first of a month, and how many months they last.
+MONTHS: dict[Every, int] = {"monthly": 1, "quarterly": 3, "yearly": 12}
 
 
 @dataclass(frozen=True)
@@ -62,20 +71,15 @@ class Calendar:
             return midnight
         if self.every == "weekly":
             return midnight - timedelta(days=midnight.weekday())
-        return midnight.replace(day=1)
+        months = MONTHS[self.every]
+        return midnight.replace(month=(midnight.month - 1) // months * months + 1, day=1)
 
     def following(self, start: datetime) -> datetime:
         """The beginning of the period after the one that begins at `start`."""
-        if self.every == "monthly":
-            return (start + timedelta(days=32)).replace(day=1)
-        return (
-            start
-            + {
-                "hourly": timedelta(hours=1),
-                "daily": timedelta(days=1),
-                "weekly": timedelta(days=7),
-            }[self.every]
-        )
+        if self.every in MONTHS:
+            years, month = divmod(start.month - 1 + MONTHS[self.every], 12)
+            return start.replace(year=start.year + years, month=month + 1, day=1)
+        return start + SHORTEST[self.every]
 
     def before(self, start: datetime, periods: int) -> datetime:
         """The beginning of the period that is so many before the one that begins at `start`."""

@@ -20,12 +20,26 @@ def times(start: str, every: str, count: int) -> pd.Series:
         ("5min", 20 * 288, "daily"),
         ("1s", 20 * 3600, "hourly"),
         ("1D", 700, "monthly"),
+        ("2h", 12 * 8766, "monthly"),
     ],
 )
 def test_the_period_gives_enough_periods_with_enough_rows(every, count, chosen):
     found = choose_period(times(MONDAY, every, count))
     assert found.history.calendar.every == chosen
     assert f"{chosen} periods of about" in found.reason
+
+
+@pytest.mark.parametrize(("every", "chosen"), [("YS", "yearly"), ("QS", "quarterly")])
+def test_a_survey_gets_periods_in_which_there_are_rows(every, chosen):
+    waves = times("1990-01-01", every, 30).repeat(300)
+    found = choose_period(waves)
+    assert found.history.calendar.every == chosen
+    assert found.history.empty == ()
+    assert "shorter ones are mostly empty" in found.reason
+
+
+def test_monthly_snapshots_are_no_weekly_history_of_gaps():
+    assert choose_period(times("2020-01-01", "MS", 60)).history.calendar.every == "monthly"
 
 
 def test_too_few_rows_for_any_period_are_told():

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from mlops_assets.assets.options import partitions
 from mlops_assets.domain.periods import Calendar, Every
 
-EVERY: tuple[Every, ...] = ("hourly", "daily", "weekly", "monthly")
-LENGTH = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 31}
+EVERY: tuple[Every, ...] = ("hourly", "daily", "weekly", "monthly", "quarterly", "yearly")
+LENGTH = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 31, "quarterly": 92, "yearly": 366}
 cadences = st.sampled_from(EVERY)
 days = st.dates(date(1990, 1, 1), date(2060, 1, 1))
 moments = st.datetimes(
