@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -18,6 +18,9 @@ from mlops_assets.automation.past_runs import (
 from mlops_assets.domain.due import Due, Work, due
 from mlops_assets.resources import MODEL_TAG, Stores
 from mlops_assets.spec import Model
+
+if TYPE_CHECKING:
+    from mlops_assets.stores.registry import Version
 
 
 def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDefinition:
@@ -116,7 +119,10 @@ def retrain(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDef
         running = in_flight(context.instance, model, ("train", "rollback"))
         champion = stores.registry.alias(model.name, CHAMPION)
         if champion is None:
-            if stores.registry.alias(model.name, CHALLENGER) is not None:
+            challenger = stores.registry.alias(model.name, CHALLENGER)
+            if challenger and (
+                challenger.passed_gates or _has_same_spec(model, stores, challenger)
+            ):
                 return dg.SkipReason(
                     f"{model.name} has a challenger but no champion: it failed its gates or "
                     f"waits for a person (`mlops status`, `mlops approve {model.name}`)"
@@ -151,10 +157,21 @@ def _first_training(
     newest = max(ready)
     reason = f"first version, from {len(ready)} periods up to {newest}"
     return dg.RunRequest(
-        run_key=f"first:{newest}",
+        # A corrected spec is tried again, whatever became of the run before.
+        run_key=f"first:{newest}:{model.spec.content_hash()[:12]}",
         job_name=job_name(model, "train"),
         tags={MODEL_TAG: model.name, "mlops/reason": reason, "mlops/actor": "sensor"},
     )
+
+
+def _has_same_spec(model: Model, stores: Stores, challenger: "Version") -> bool:
+    """Whether the challenger was trained with the defs.yaml that is there now."""
+    from mlops_assets.stores import training_rows
+
+    made_of = training_rows.manifests(model.name, stores.lake).get(
+        challenger.tags.get("training_set", "")
+    )
+    return made_of is None or made_of.spec_hash == model.spec.content_hash()
 
 
 def _source_has(model: Model, stores: Stores, period: str) -> bool:

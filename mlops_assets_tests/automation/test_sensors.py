@@ -1,7 +1,9 @@
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -92,10 +94,35 @@ def test_the_first_training_is_requested_when_the_history_is_there(watched: Watc
     (request,) = watched.first_training.run_requests
     assert request.job_name == f"{MODEL}__train"
     # The labels of the three newest days have not had their time.
-    assert request.run_key == "first:2026-01-05"
+    assert request.run_key.startswith("first:2026-01-05:")
     assert request.tags["mlops/reason"] == "first version, from 5 periods up to 2026-01-05"
     record = watched.loop.stores.releases.history(MODEL)[0]
     assert (record.actor, record.reason) == ("sensor", request.tags["mlops/reason"])
+
+
+def test_a_refused_first_version_is_trained_again_once_its_spec_is_corrected(
+    watched: Watched, tmp_path: Path
+):
+    loop, corrected = watched.loop, tmp_path / "models"
+    shutil.copytree(loop.models / MODEL, corrected / MODEL)
+    path = corrected / MODEL / "defs.yaml"
+    path.write_text(path.read_text().replace("attributes:", "attributes:\n  description: new", 1))
+    registry = loop.stores.registry
+    version = loop.alias(MODEL)
+    loop.at("2026-01-09")
+    registry.remove_alias(MODEL, "champion")
+    registry.set_tags(MODEL, version, {"gates": "failed"})
+    try:
+        waits = loop.tick(RETRAIN)
+        again = loop.tick(RETRAIN, definitions=loop.load(corrected))
+    finally:
+        registry.set_tags(MODEL, version, {"gates": "passed"})
+        registry.set_alias(MODEL, "champion", version)
+    assert "it failed its gates" in str(waits.skip_message)
+    assert again.run_requests, again.skip_message
+    (request,) = again.run_requests
+    assert request.run_key.startswith("first:2026-01-05:")
+    assert request.run_key != watched.first_training.run_requests[0].run_key
 
 
 def test_nothing_is_requested_when_nothing_is_due(watched: Watched):
