@@ -80,6 +80,7 @@ def test_what_has_no_small_trees_is_left_to_onnx_runtime(
 def test_trees_that_are_read_wrongly_are_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
+    caplog.set_level("INFO")
     path = exported(tmp_path, "hist_gradient_boosting", "binary")
     read = bulk_onnx._trees
 
