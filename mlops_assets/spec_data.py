@@ -5,7 +5,7 @@ in the defs.yaml, as the problems of `spec_rules` do.
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
@@ -19,8 +19,11 @@ from mlops_assets.domain.validation import REASONS, validate
 from mlops_assets.spec_findings import Finding, Place, Table, share, some
 from mlops_assets.spec_labels import label_times, label_types, label_values
 
-# An event time before this is rather a number of something else.
+# Seconds or milliseconds taken for a smaller unit are times of the first weeks of 1970.
+EPOCH = (datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 2, 15, tzinfo=UTC))
+# An event time before this, with a long gap after it, stands for a missing one.
 OLDEST = datetime(1980, 1, 1, tzinfo=UTC)
+LONG_GAP = timedelta(days=5 * 365)
 
 
 def findings(table: Table) -> tuple[Finding, ...]:
@@ -51,15 +54,7 @@ def _times(table: Table) -> Iterator[Finding]:
             f"{times.iloc[-1]:%Y-%m-%d %H:%M}: they wait for their period to end. Is {name} when "
             "the event was?",
         )
-    old = int((times < OLDEST).sum())
-    if old:
-        yield Finding(
-            "old_time",
-            "problem" if old > len(times) / 2 else "warning",
-            place,
-            f"{share(old, len(times))} have an event time before 1980, from "
-            f"{times.iloc[0]:%Y-%m-%d %H:%M}: is {name} a time, in the right unit?",
-        )
+    yield from _old_times(table)
     before = int((times < calendar.first).sum())
     if before:
         yield Finding(
@@ -80,6 +75,35 @@ def _times(table: Table) -> Iterator[Finding]:
         )
 
 
+def _old_times(table: Table) -> Iterator[Finding]:
+    """Times that are rather a number in another unit, or stand for a missing one.
+
+    A history of the seventies is none: it goes on into the time after.
+    """
+    times, name = table.times, repr(table.model.spec.event_time)
+    epoch = int(times.between(*EPOCH).sum())
+    old = times[times < OLDEST]
+    newer = times[times >= OLDEST]
+    if epoch > len(times) / 2:
+        level, count = "problem", epoch
+        told = f"in the first weeks of 1970, from {times.iloc[0]:%Y-%m-%d %H:%M}"
+    elif len(old) and len(newer) and newer.iloc[0] - old.iloc[-1] > LONG_GAP:
+        level, count = "warning", len(old)
+        told = (
+            f"before 1980, from {times.iloc[0]:%Y-%m-%d %H:%M}, and then none for "
+            f"{(newer.iloc[0] - old.iloc[-1]).days // 365} years"
+        )
+    else:
+        return
+    yield Finding(
+        "old_time",
+        level,  # type: ignore[arg-type]
+        ("event_time",),
+        f"{share(count, len(times))} have an event time {told}: is {name} a time, in the right "
+        "unit?",
+    )
+
+
 def _columns(table: Table) -> Iterator[Finding]:
     spec = table.model.spec
     linear = [
@@ -91,6 +115,15 @@ def _columns(table: Table) -> Iterator[Finding]:
     for name, column in profile(table.frame[list(spec.columns)]).items():
         place: Place = ("columns", name)
         yield from _worthless(column, place)
+        if column.present and column.is_late:
+            since = table.frame[spec.event_time].iloc[column.first]
+            yield Finding(
+                "late_column",
+                "warning",
+                place,
+                f"{name!r} has no value before {since:%Y-%m-%d}: a training on earlier rows alone "
+                "fails. Remove it, or let the history (period.start) begin there",
+            )
         seen = spec.columns[name].type == "category" and name not in replaced
         if seen and column.distinct > MOST_LEVELS:
             yield Finding(

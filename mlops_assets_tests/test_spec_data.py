@@ -54,6 +54,13 @@ def test_a_table_as_it_was_drafted_has_nothing_wrong():
     assert not found(churn(WEEKS))
 
 
+def test_a_history_that_begins_before_1980_is_no_mistake():
+    early = churn(WEEKS).assign(
+        snapshot_at=lambda f: pd.date_range("1969-01-01", periods=len(f), freq="7D", tz="UTC")
+    )
+    assert "old_time" not in found(early)
+
+
 # What is broken, the code it is told by, its level, its place, and words of the message.
 BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str, str, tuple, str]] = {
     "times in the future": (
@@ -62,7 +69,11 @@ BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str, str, tuple, str]] = {
     ),
     "numbers that were read as times": (
         lambda: spoilt(0.9, snapshot_at=pd.Timestamp(1_700_000_000, tz="UTC")),
-        *("old_time", "problem", ("event_time",), "before 1980, from 1970-01-01 00:00"),
+        *("old_time", "problem", ("event_time",), "in the first weeks of 1970, from 1970-01-01"),
+    ),
+    "times that stand for none": (
+        lambda: spoilt(0.01, snapshot_at=pd.Timestamp("1900-01-01", tz="UTC")),
+        *("old_time", "warning", ("event_time",), "before 1980, from 1900-01-01 00:00, and then"),
     ),
     "a label with one class": (
         lambda: spoilt(1, left="no"),
@@ -111,6 +122,10 @@ BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str, str, tuple, str]] = {
     "a column with nothing in it": (
         lambda: spoilt(1, age=pd.NA),
         *("all_missing", "problem", ("columns", "age"), "missing in every row"),
+    ),
+    "a column that began late": (
+        lambda: spoilt(0.5, age=pd.NA),
+        *("late_column", "warning", ("columns", "age"), "has no value before 2026-06-15: a tra"),
     ),
     "a column with one value": (
         lambda: spoilt(1, usage_hours=1.5),

@@ -8,7 +8,13 @@ import pandas as pd
 
 from mlops_assets.domain.contract import ColumnType
 from mlops_assets.domain.leaks import Leak
-from mlops_assets.domain.profiling import FREE_TEXT_WORDS, ColumnProfile, delays, named_like_id
+from mlops_assets.domain.profiling import (
+    FREE_TEXT_WORDS,
+    ColumnProfile,
+    delays,
+    named_like_id,
+    numeric_values,
+)
 from mlops_assets.domain.trainable import MOST_LEVELS
 
 # Up to so many levels are listed; a new one is then rejected.
@@ -26,6 +32,9 @@ TINIEST = 1e-300
 LARGEST_INTEGER = 2**53
 # A time after the event in more rows than this is known only afterwards.
 LATE_SHARE = 0.01
+# A column whose ranks agree with those of the event time as much as this only counts time.
+CLOCK = 0.99
+ENOUGH_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,12 @@ def _unusable(frame: pd.DataFrame, column: ColumnProfile, event_time: str) -> st
         return f"the same as {column.copy_of}"
     if column.kind == "time":
         return _time(frame, column, event_time)
+    if column.is_late:
+        since = frame[event_time].iloc[column.first]
+        return f"no value before {since:%Y-%m-%d}: take it in when trainings begin later than that"
+    if column.has_ended:
+        until = frame[event_time].iloc[column.last]
+        return f"no value after {until:%Y-%m-%d}: does the source still fill it?"
     if column.is_mixed and (1 - column.numeric_text) * column.present / column.rows > (
         MOST_ODD_TEXTS
     ):
@@ -111,7 +126,21 @@ def _unusable(frame: pd.DataFrame, column: ColumnProfile, event_time: str) -> st
         return f"{column.infinite:,} values are infinite: clean it in the source"
     if column.kind == "integer" and _beyond_floats(column):
         return "whole numbers beyond 2^53, which no model tells apart: an id?"
-    return _identifier(column)
+    return _identifier(column) or _clock(frame, column, event_time)
+
+
+def _clock(frame: pd.DataFrame, column: ColumnProfile, event_time: str) -> str:
+    """Whether a column of numbers only says when the row was."""
+    if column.kind not in ("number", "integer") or column.present < LEAST_ROWS:
+        return ""
+    step = max(1, column.rows // ENOUGH_ROWS)
+    numbers = numeric_values(frame[column.name][::step])
+    times = frame[event_time][::step].astype("int64").where(numbers.notna())
+    if numbers.nunique() < 2 or times.nunique() < 2:
+        return ""
+    if abs(numbers.rank().corr(times.rank())) < CLOCK:
+        return ""
+    return f"goes with {event_time}: what it says of one period, it never says again"
 
 
 def _beyond_floats(column: ColumnProfile) -> bool:
@@ -188,7 +217,8 @@ def _told(column: ColumnProfile) -> str:
     elif column.low is not None and column.high is not None:
         parts.append(f"seen {column.low:g} to {column.high:g}")
     if column.missing:
-        parts.append(f"{column.missing_share:.1%} missing")
+        few = column.missing_share < 0.0005
+        parts.append(f"{'< 0.1%' if few else f'{column.missing_share:.1%}'} missing")
     if column.infinite:
         parts.append(f"{column.infinite:,} infinite values will be rejected")
     if column.is_mixed:

@@ -16,6 +16,8 @@ Kind = Literal["number", "integer", "boolean", "category", "time", "other"]
 REMEMBERED_LEVELS = 50
 # A text column whose values are numbers this often is a column of numbers with bad values.
 NUMERIC_SHARE = 0.9
+# Without a value in so many of the first or the last rows, a column began late or has ended.
+EMPTY_SHARE = 0.1
 # Text of so many words on average is prose, no name of anything.
 FREE_TEXT_WORDS = 3
 
@@ -27,7 +29,7 @@ class ColumnProfile:
     In a text column of numbers, `levels` are the texts that are none.
     `numeric_text` is the share of a text column's values that are numbers; `words` and
     `characters` are means of a text value; `settled` says whether all levels of a category occur
-    in the first half of the rows.
+    in the first half of the rows. `first` and `last` are the places of its first and last value.
     """
 
     name: str
@@ -44,11 +46,23 @@ class ColumnProfile:
     characters: float = 0.0
     copy_of: str = ""
     infinite: int = 0
+    first: int = 0
+    last: int = 0
 
     @property
     def missing_share(self) -> float:
         """Share of missing values; 0 for no rows."""
         return self.missing / self.rows if self.rows else 0.0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the earlier rows have no value."""
+        return self.first > EMPTY_SHARE * self.rows
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the later rows have no value."""
+        return bool(self.present) and self.rows - 1 - self.last > EMPTY_SHARE * self.rows
 
     @property
     def present(self) -> int:
@@ -72,6 +86,7 @@ def profile(frame: pd.DataFrame) -> dict[str, ColumnProfile]:
 def profile_column(series: pd.Series, copy_of: str = "") -> ColumnProfile:
     """The profile of one column."""
     kind, present = _kind(series), series.dropna()
+    first, last = _first_and_last(series)
     found = ColumnProfile(
         name=str(series.name),
         kind=kind,
@@ -79,6 +94,8 @@ def profile_column(series: pd.Series, copy_of: str = "") -> ColumnProfile:
         missing=len(series) - len(present),
         distinct=0 if kind == "other" else int(present.nunique()),
         copy_of=copy_of,
+        first=first,
+        last=last,
     )
     if kind == "category":
         return _of_text(found, present)
@@ -87,6 +104,12 @@ def profile_column(series: pd.Series, copy_of: str = "") -> ColumnProfile:
         infinite = int(np.isinf(present).sum()) if kind == "number" else 0
         return replace(found, low=low, high=high, infinite=infinite)
     return found
+
+
+def _first_and_last(series: pd.Series) -> tuple[int, int]:
+    """Places of the first and the last value; zeros where there is none."""
+    there = np.flatnonzero(series.notna().to_numpy())
+    return (int(there[0]), int(there[-1])) if len(there) else (0, 0)
 
 
 def _of_text(found: ColumnProfile, present: pd.Series) -> ColumnProfile:

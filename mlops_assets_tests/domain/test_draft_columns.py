@@ -54,6 +54,9 @@ LEFT_OUT = {
     "known only afterwards: after at in 100% of the rows": pd.date_range(
         "2027-01-01", periods=ROWS, tz="UTC"
     ),
+    "no value before 2026-01-03: take it in when": [None] * 50 + [1.5, 2.5, 0.5] * 50,
+    "no value after 2026-01-07: does the source": [1.5, 2.5, 0.5] * 50 + [None] * 50,
+    "goes with at: what it says of one period": [1990 + i // 10 for i in range(ROWS)],
     "a time: put what matters of it": pd.date_range("1990-01-01", periods=ROWS, tz="UTC"),
 }
 
@@ -92,6 +95,7 @@ def test_missing_values_make_a_column_nullable_and_are_told():
     found = drafted([1.5, None] * 50)
     assert found.nullable
     assert found.reason == "seen 1.5 to 1.5, 50.0% missing"
+    assert drafted([None] + [1.5, 2.5] * 2000).reason == "seen 1.5 to 2.5, < 0.1% missing"
 
 
 def test_a_certain_leak_is_left_out_and_a_suspected_one_is_marked():
