@@ -65,6 +65,9 @@ class CsvSource(_Anywhere):
     delimiter: str = Field(
         default=",", min_length=1, max_length=1, description="What stands between two fields."
     )
+    decimal: Literal[".", ","] = Field(
+        default=".", description="What stands before the decimals of a number."
+    )
     encoding: str = Field(default="utf-8", description="Encoding of the text: utf-8, cp1252, …")
 
 

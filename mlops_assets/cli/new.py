@@ -1,14 +1,14 @@
 """`mlops new`: from a table to a model's first defs.yaml, with the reason of every choice."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops_assets.domain.errors import SourceError, SpecError
+from mlops_assets.domain.errors import NoKeyError, NoTimesError, SourceError, SpecError
 from mlops_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 SAMPLE_ROWS = 500_000
-PERIODS = ("auto", "hourly", "daily", "weekly", "monthly")
+PERIODS = ("auto", "hourly", "daily", "weekly", "monthly", "quarterly", "yearly")
 TASKS = ("auto", "binary", "multiclass", "regression")
 # Periods with labels that a first version is trained on: window.min, validation and holdout.
 FIRST_TRAINING = 8
+# A first replay takes minutes, whatever the length of the history.
+REPLAYED = 8
+CSV_KEYS = ("encoding", "delimiter", "decimal", "time_format")
 
 
 class _Days(click.ParamType[timedelta]):
@@ -58,7 +61,8 @@ class _Days(click.ParamType[timedelta]):
 @click.option("--known-at", default="", metavar="COL", help="When the label became known.")
 @click.option("--known-after", type=_Days(), help="Or how long after the event: 12h, 3d, 2w.")
 @click.option("--encoding", help="Encoding of CSV files, such as cp1252.")
-@click.option("--delimiter", help="What stands between two fields of CSV files.")
+@click.option("--delimiter", help="Field separator of CSV files; found.")
+@click.option("--decimal", type=click.Choice((".", ",")), help="Decimal mark of CSV files.")
 @click.option("--time-format", help="How CSV files write times, if not in ISO 8601: %d/%m/%Y.")
 def new(name: str, origin: str, table: str, **asked: Any) -> None:
     """Draft the defs.yaml of a model NAME from the table that it shall learn from.
@@ -66,10 +70,12 @@ def new(name: str, origin: str, table: str, **asked: Any) -> None:
     Looks at the data, decides on columns, types, ranges, periods and gates, leaves out what looks
     like an id or a leak, says why, and writes it all into a commented file, which is then yours.
     """
+    from mlops_assets.cli.new_hints import key_hint
     from mlops_assets.domain.draft_choices import Asked
     from mlops_assets.domain.draft_text import render
     from mlops_assets.domain.drafting import draft
     from mlops_assets.spec_rules import is_reserved
+    from mlops_assets.stores.csv_writing import as_written
     from mlops_assets.stores.files import write_atomically
     from mlops_assets.stores.model_folders import SPEC_FILE
     from mlops_assets.stores.new_source import new_source
@@ -79,18 +85,23 @@ def new(name: str, origin: str, table: str, **asked: Any) -> None:
     _refuse_name(name, folder)
     if asked["known_at"] and asked["known_after"] is not None:
         raise click.UsageError("give --known-at or --known-after, not both")
-    csv = {key: asked.pop(key) for key in ("encoding", "delimiter", "time_format")}
+    csv = {key: asked.pop(key) for key in CSV_KEYS}
     csv = {key: value for key, value in csv.items() if value is not None}
     wanted = Asked(every=asked.pop("period"), **asked)
     source = new_source(origin, table=table, model=name, folder=folder, csv=csv)
-    sample = _sample(source, folder, wanted)
-    drafted = draft(sample.frame, sample.times, wanted, datetime.now(UTC), is_reserved)
+    source = as_written(source, folder)
+    sample = _sample(source, folder, wanted, origin)
+    try:
+        drafted = draft(sample.frame, sample.times, wanted, datetime.now(UTC), is_reserved)
+    except NoKeyError as error:
+        raise NoKeyError(f"{error}{key_hint(source.source, origin)}") from None
     told = source.variable or origin
     text = render(drafted, source.keys, told)
     _verify(text)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / SPEC_FILE, text.encode())
-    _show(name, folder / SPEC_FILE, drafted, sample, source.variable)
+    found = {key: source.keys[key] for key in CSV_KEYS if key in source.keys and key not in csv}
+    _show(name, folder / SPEC_FILE, drafted, sample, source.variable, found)
 
 
 def _refuse_name(name: str, folder: Path) -> None:
@@ -106,11 +117,18 @@ def _refuse_name(name: str, folder: Path) -> None:
         )
 
 
-def _sample(source: "NewSource", folder: Path, asked: "Asked") -> "Sample":
+def _sample(source: "NewSource", folder: Path, asked: "Asked", origin: str) -> "Sample":
+    from mlops_assets.cli.new_hints import time_hint
     from mlops_assets.stores import sources
     from mlops_assets.stores.sample import take_flat_sample, time_columns
 
     columns = sources.column_names(source.source, folder)
+    if asked.event_time not in columns:
+        able = ", ".join(time_columns(source.source, folder)) or "none"
+        raise SourceError(
+            f"--time {asked.event_time}: {origin} has no column {asked.event_time!r}; it has "
+            f"{', '.join(columns)}. Columns of times: {able}."
+        )
     try:
         sample = take_flat_sample(
             source.source,
@@ -119,9 +137,8 @@ def _sample(source: "NewSource", folder: Path, asked: "Asked") -> "Sample":
             event_time=asked.event_time,
             limit=SAMPLE_ROWS,
         )
-    except SourceError as error:
-        able = ", ".join(time_columns(source.source, folder)) or "none"
-        raise SourceError(f"--time {asked.event_time}: {error} Columns of times: {able}.") from None
+    except NoTimesError:
+        raise NoTimesError(time_hint(source.source, folder, asked.event_time, origin)) from None
     if not len(sample.times):
         raise SourceError(f"no row has a time in {asked.event_time!r}: is the source empty?")
     return sample
@@ -141,13 +158,22 @@ def _verify(text: str) -> None:
         raise SpecError("no spec can be made of this table as it is: " + "; ".join(lines))
 
 
-def _show(name: str, path: Path, drafted: "Draft", sample: "Sample", variable: str) -> None:
+def _show(
+    name: str,
+    path: Path,
+    drafted: "Draft",
+    sample: "Sample",
+    variable: str,
+    found: Mapping[str, str],
+) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
     seen = "" if sample.is_whole else f", columns judged on {len(sample.frame):,} of them"
     span = f"{sample.times.iloc[0]:%Y-%m-%d} to {sample.times.iloc[-1]:%Y-%m-%d}"
     console.print(f"Looked at {len(sample.times):,} rows, {span}{seen}.", soft_wrap=True)
+    for key, value in found.items():
+        console.print(f"The file has {value!r} as its {key}.", soft_wrap=True)
     if sample.nested:
         names = ", ".join(sample.nested)
         console.print(f"Passed over lists and structures: {names}.", soft_wrap=True)
@@ -159,8 +185,8 @@ def _show(name: str, path: Path, drafted: "Draft", sample: "Sample", variable: s
         if c.kept
     ]
     _table(console, "Inputs", ("column", "type", "what it holds"), columns)
-    left = [("", c.name, "", c.reason) for c in drafted.columns if not c.kept]
-    _table(console, "Left out", ("column", "", "why"), left)
+    left = [("", c.name, c.reason) for c in drafted.columns if not c.kept]
+    _table(console, "Left out", ("column", "why"), left)
     console.print(f"Wrote {path}", soft_wrap=True)
     console.print("Next:")
     if variable:
@@ -171,20 +197,18 @@ def _show(name: str, path: Path, drafted: "Draft", sample: "Sample", variable: s
 
 
 def next_commands(name: str, drafted: "Draft", periods: Sequence[str]) -> list[str]:
-    """What to type next; the replay serves the periods after the first training."""
+    """What to type next; the replay serves the last periods, and trains on those before."""
     lines = [f"mlops check {name}"]
     calendar = drafted.history.calendar
     needed = FIRST_TRAINING + calendar.nearest(timedelta(days=drafted.days_until_judged))
     if len(periods) > needed:
-        start = calendar.bounds(periods[needed]).start
+        start = calendar.bounds(periods[max(needed, len(periods) - REPLAYED)]).start
         end = calendar.bounds(periods[-1]).end
         lines.append(f"mlops replay {name} --from {start:%Y-%m-%d} --to {end:%Y-%m-%d}")
     return [*lines, "mlops up"]
 
 
-def _table(
-    console: Any, title: str, names: Sequence[str], rows: Sequence[tuple[str, str, str, str]]
-) -> None:
+def _table(console: Any, title: str, names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 

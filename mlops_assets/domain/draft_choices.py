@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from mlops_assets.domain.contract import Task
-from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.errors import DataError, NoKeyError
 from mlops_assets.domain.periods import Every
 from mlops_assets.domain.profiling import ColumnProfile, choose_key, delays, repeated_keys
 
@@ -71,7 +71,7 @@ def choose_task(label: ColumnProfile, asked: Asked) -> Choice:
 def choose_entity(
     frame: pd.DataFrame, columns: Mapping[str, ColumnProfile], asked: Asked
 ) -> Choice:
-    """Whom a row is about: as asked, or the best key. Raises DataError if there is none."""
+    """Whom a row is about: as asked, or the best key. Raises NoKeyError if there is none."""
     if asked.entity:
         repeated = repeated_keys(frame, (asked.entity, asked.event_time))
         told = "as asked"
@@ -84,7 +84,7 @@ def choose_entity(
     others = {n: c for n, c in columns.items() if n not in (asked.label, asked.known_at)}
     key = choose_key(frame, others, asked.event_time)
     if not key.column:
-        raise DataError(
+        raise NoKeyError(
             f"no column tells the rows apart: {key.reason}. A model needs one, to join late labels "
             "to predictions and to see duplicates: add a row number or an id to the source, or "
             "name the nearest with --entity and have the repeats rejected."

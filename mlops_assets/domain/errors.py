@@ -25,8 +25,16 @@ class NestedColumnError(SourceError):
         self.column = column
 
 
+class NoTimesError(SourceError):
+    """A source's event time column holds something else than times."""
+
+
 class DataError(MlopsError):
     """Rows cannot be used for what was asked of them."""
+
+
+class NoKeyError(DataError):
+    """No column of a table tells its rows apart."""
 
 
 class BundleError(MlopsError):

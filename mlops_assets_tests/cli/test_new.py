@@ -57,7 +57,8 @@ def test_nothing_is_overwritten(models: Path):
 
 REFUSED: dict[str, dict[str, str]] = {
     "has no column 'when'; it has": {"time": "when"},
-    "Columns of times: snapshot_at, decided_at.": {"time": "plan"},
+    "the column holds no times in ISO 8601, but such as": {"time": "plan"},
+    "Columns of times: snapshot_at, decided_at. A query can make one": {"time": "plan"},
     "--label who: the source has no such column": {"label": "who"},
     "nothing.csv is not there": {"from": "nothing.csv"},
     "'soon' is no delay: write 90m, 12h, 3d or 2w": {"known-after": "soon"},
@@ -105,17 +106,47 @@ def test_a_database_table_becomes_a_model(models: Path):
 
 def test_a_table_of_an_old_spreadsheet_is_read_as_the_user_describes_it(models: Path):
     frame = churn().assign(plan=lambda f: f["plan"].replace("basic", "légère"))
-    write = {"sep": ";", "encoding": "cp1252", "index": False}
+    write = {"sep": ";", "encoding": "cp1252", "index": False, "decimal": ","}
     frame.to_csv(models.parent / "churn.csv", date_format="%d.%m.%Y %H:%M", **write)
     refused = new()
     assert refused.exit_code == 1
     assert "is not utf-8" in refused.output
-    csv = {"encoding": "cp1252", "delimiter": ";", "time-format": "%d.%m.%Y %H:%M"}
-    done = new(**csv)
+    refused = new(encoding="cp1252")
+    assert refused.exit_code == 1
+    assert "Add --time-format '%d.%m.%Y %H:%M'." in refused.output
+    done = new(**{"encoding": "cp1252", "time-format": "%d.%m.%Y %H:%M"})
     assert done.exit_code == 0, done.output
+    assert "The file has ';' as its delimiter." in done.output
+    assert "The file has ',' as its decimal." in done.output
     spec = read_model(models / "churn").spec
     assert spec.columns["plan"].categories == ("légère", "plus", "premium")
+    assert spec.columns["usage_hours"].type == "number"
     assert run("check", "churn").exit_code == 0
+
+
+def test_a_table_without_an_id_becomes_a_model_by_the_query_that_is_proposed(models: Path):
+    frame = churn().drop(columns=["customer_id", "note"]).round({"usage_hours": -1})
+    write_csv(frame.assign(snapshot_at=lambda f: f["snapshot_at"].dt.floor("D")), "churn.csv")
+    refused = new()
+    assert refused.exit_code == 1
+    query = refused.output.split('--from "')[1].split('"')[0]
+    assert query == "SELECT row_number() OVER () AS row_id, * FROM 'churn.csv'"
+    done = new(**{"from": query})
+    assert done.exit_code == 0, done.output
+    assert read_model(models / "churn").spec.entity == "row_id"
+    assert run("check", "churn").exit_code == 0
+
+
+def test_years_alone_become_yearly_periods_with_the_format_that_is_proposed(models: Path):
+    frame = churn(20, 60).assign(snapshot_at=lambda f: 1980 + f.index // 60, person=range(1200))
+    frame.drop(columns=["customer_id", "decided_at"]).to_csv("churn.csv", index=False)
+    refused = new()
+    assert "Add --time-format %Y." in refused.output
+    done = new(**{"time-format": "%Y"})
+    assert done.exit_code == 0, done.output
+    spec = read_model(models / "churn").spec
+    assert (spec.period.every, str(spec.period.start)) == ("yearly", "1980-01-01")
+    assert "mlops replay churn --from 1992-01-01 --to 2000-01-01" in done.output
 
 
 def test_a_query_over_files_becomes_a_model_wherever_it_is_asked_from(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ TYPES = {
     "boolean": pa.bool_(),
 }
 COLUMN = re.compile(r"In CSV column #(\d+): ")
+# A format without separators, whose times Arrow would take for whole numbers.
+DIGITS = re.compile(r"(%[YmdHMSjy])+")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class CsvFiles:
     def column_names(self) -> tuple[str, ...]:
         """The columns of the last file."""
         return self._header(self._files.paths[-1])
+
+    def head(self, rows: int) -> list[list[str]]:
+        """The header and the first rows of the last file, as the text that stands there."""
+        path = self._files.paths[-1]
+        with self._clear(path, ()), self._lines(path) as lines:
+            found = csv.reader(lines, delimiter=self.source.delimiter)
+            return list(islice(found, rows + 1)) or [[]]
 
     def read(
         self, columns: Sequence[str], event_time: str, start: datetime, end: datetime
@@ -76,7 +86,7 @@ class CsvFiles:
         require([event_time], names, path)
         known = [name for name in columns if name in names]
         with self._clear(path, names), self._open(path) as stream:
-            batches = pyarrow.csv.open_csv(stream, **self._options(known))
+            batches = pyarrow.csv.open_csv(stream, **self._options(known, event_time))
             schema = batches.schema
             if any(pa.types.is_binary(kind) for kind in schema.types):
                 raise pa.ArrowInvalid("invalid UTF8 data")
@@ -89,10 +99,12 @@ class CsvFiles:
             rows = [pa.Table.from_batches([batch]).filter(wanted) for batch in batches]
         return FilePart(path, names, pa.concat_tables([schema.empty_table(), *rows]))
 
-    def _options(self, columns: Sequence[str]) -> dict[str, Any]:
+    def _options(self, columns: Sequence[str], event_time: str) -> dict[str, Any]:
         """Empty fields are missing, in text too; the text "NA" is a value like any other."""
         source = self.source
         types = {name: TYPES[kind] for name, kind in source.types.items() if name in columns}
+        if DIGITS.fullmatch(source.time_format):
+            types[event_time] = pa.timestamp("us")
         times = [pyarrow.csv.ISO8601, *([source.time_format] if source.time_format else [])]
         return {
             "read_options": pyarrow.csv.ReadOptions(
@@ -107,15 +119,19 @@ class CsvFiles:
                 column_types=types,
                 include_columns=list(columns),
                 timestamp_parsers=times,
+                decimal_point=source.decimal,
             ),
         }
 
     def _open(self, path: str) -> Any:
         return self._files.system.open_input_stream(path, compression="detect")
 
+    def _lines(self, path: str) -> io.TextIOWrapper:
+        stream = io.BufferedReader(self._open(path))
+        return io.TextIOWrapper(stream, encoding=self._text, newline="")
+
     def _header(self, path: str) -> tuple[str, ...]:
-        with self._clear(path, ()), self._open(path) as stream:
-            lines = io.TextIOWrapper(io.BufferedReader(stream), encoding=self._text, newline="")
+        with self._clear(path, ()), self._lines(path) as lines:
             names = tuple(next(csv.reader(lines, delimiter=self.source.delimiter), ()))
         double = sorted({name for name in names if names.count(name) > 1})
         if not names or double:

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from mlops_assets.domain.errors import SourceError
+from mlops_assets.domain.errors import NoTimesError
 
 
 def within(schema: pa.Schema, event_time: str, start: datetime | None, end: datetime) -> Any:
     """A filter expression for `start` <= event time < `end`, in the type that the column has.
 
     A column in its own type can be compared with the statistics of row groups and files, so those
-    without such rows are not read. Raises SourceError where the column holds no times.
+    without such rows are not read. Raises NoTimesError where the column holds no times.
     """
     kind = schema.field(event_time).type
     field = ds.field(event_time)
@@ -35,7 +35,7 @@ def _as_type(moment: datetime, kind: pa.DataType, event_time: str) -> pa.Scalar:
     if pa.types.is_date(kind):
         return pa.scalar(first_date(naive), kind)
     if not pa.types.is_timestamp(kind):
-        raise SourceError(
+        raise NoTimesError(
             f"the event time column {event_time!r} holds {kind}, not a timestamp: store it as a "
             "timestamp; in a CSV file in ISO 8601, or as source.time_format says."
         )

@@ -38,6 +38,8 @@ def ask(source: CsvSource, folder: Path, *columns: str) -> pa.Table:
         ("2024-01-01T10:00:00+02:00", {}, 8 * HOUR),
         ("2024-01-02", {}, 24 * HOUR),
         ("02/01/2024 10:00", {"time_format": "%d/%m/%Y %H:%M"}, 34 * HOUR),
+        ("2024", {"time_format": "%Y"}, timedelta(0)),
+        ("20240102", {"time_format": "%Y%m%d"}, 24 * HOUR),
         ("02/01/2024 10:00 -0100", {"time_format": "%d/%m/%Y %H:%M %z"}, 35 * HOUR),
     ],
 )
@@ -63,6 +65,11 @@ def test_stated_types_are_kept(tmp_path: Path):
         {"zip": "007", "n": 1.0, "ok": True, "i": None},
         {"zip": None, "n": None, "ok": None, "i": 2},
     ]
+
+
+def test_a_decimal_comma_is_read_where_it_is_stated(tmp_path: Path):
+    source = write(tmp_path, "at;n\n2024-01-01;1,5\n2024-01-02;-2\n", delimiter=";", decimal=",")
+    assert ask(source, tmp_path, "n")["n"].to_pylist() == [1.5, -2.0]
 
 
 def test_a_row_of_another_type_is_named_with_file_and_column(tmp_path: Path):

@@ -1,0 +1,69 @@
+"""What `mlops new` proposes where a table lacks a column of times, or one that tells rows apart.
+
+Both can be had without touching the table: by saying how it writes times, or with a query.
+"""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlops_assets.spec_source import Source
+
+
+def time_hint(source: "Source", folder: Path, column: str, origin: str) -> str:
+    """Why `column` cannot be the event time, and what to type instead."""
+    from mlops_assets.spec_source import CsvSource
+    from mlops_assets.stores.csv_writing import formats_of
+    from mlops_assets.stores.sample import time_columns
+
+    told = f"--time {column}: the column holds no times"
+    if isinstance(source, CsvSource):
+        example, formats = formats_of(source, folder, column)
+        told += f" in ISO 8601, but such as {example!r}" if example else ""
+        if formats:
+            written = " or ".join(f"--time-format {shlex.quote(form)}" for form in formats[:2])
+            return f"{told}. Add {written}{', whichever it is' if formats[1:] else ''}."
+    able = ", ".join(time_columns(source, folder)) or "none"
+    made = f"SELECT *, make_date(year, month, day) AS event_date {_from(source, origin)}"
+    return (
+        f"{told}. Columns of times: {able}. A query can make one of other columns: "
+        f'--from "{made}" --time event_date'
+    )
+
+
+def key_hint(source: "Source", origin: str) -> str:
+    """A query that numbers the rows of a file; empty where a database should do it."""
+    if source.kind in ("sql", "python"):
+        return ""
+    made = f"SELECT row_number() OVER () AS row_id, * {_from(source, origin)}"
+    return f' As long as new rows come last, a query can number them: --from "{made}"'
+
+
+def _from(source: "Source", origin: str) -> str:
+    """The part of a query that names the table that the user named."""
+    return f"FROM {_table(source, origin)}"
+
+
+def _table(source: "Source", origin: str) -> str:
+    from mlops_assets.spec_source import CsvSource
+
+    if source.kind == "duckdb":
+        return f"({origin})"
+    name = _quoted(origin)
+    if source.kind == "delta":
+        return f"delta_scan({name})"
+    if not isinstance(source, CsvSource):
+        return name
+    said = {
+        "delim": source.delimiter if source.delimiter != "," else "",
+        "decimal_separator": source.decimal if source.decimal != "." else "",
+        "timestampformat": source.time_format,
+        "encoding": source.encoding if source.encoding != "utf-8" else "",
+    }
+    more = "".join(f", {key}={_quoted(value)}" for key, value in said.items() if value)
+    return f"read_csv({name}{more})" if more else name
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

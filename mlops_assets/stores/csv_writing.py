@@ -1,0 +1,54 @@
+"""How a CSV file that nobody has described is written, as far as its first rows tell."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from mlops_assets.domain.written_values import (
+    has_decimal_commas,
+    has_decimal_points,
+    time_formats,
+)
+from mlops_assets.spec_source import CsvSource
+from mlops_assets.stores.new_source import NewSource
+from mlops_assets.stores.sources.csv_files import CsvFiles
+
+DELIMITERS = (";", "\t", "|")
+ROWS = 2_000
+
+
+def as_written(new: NewSource, folder: Path) -> NewSource:
+    """The source with the delimiter and the decimal comma that its first rows show.
+
+    What the user stated stays. Raises SourceError when the source is away.
+    """
+    source, found = new.source, {}
+    if not isinstance(source, CsvSource):
+        return new
+    if "delimiter" not in new.keys:
+        header = CsvFiles(source, folder).head(0)[0]
+        seen = [mark for mark in DELIMITERS if mark in header[0]] if len(header) == 1 else []
+        if seen:
+            found["delimiter"] = max(seen, key=header[0].count)
+            source = source.model_copy(update=found)
+    if "decimal" not in new.keys:
+        columns = _columns(source, folder).values()
+        points = any(map(has_decimal_points, columns))
+        if not points and any(map(has_decimal_commas, columns)):
+            found["decimal"] = ","
+            source = source.model_copy(update=found)
+    return replace(new, keys={**new.keys, **found}, source=source)
+
+
+def formats_of(source: CsvSource, folder: Path, column: str) -> tuple[str, tuple[str, ...]]:
+    """A value of the column, and the formats in which all of its first values are times."""
+    values = _columns(source, folder).get(column, [])
+    return (values[0] if values else ""), time_formats(values)
+
+
+def _columns(source: CsvSource, folder: Path) -> dict[str, list[str]]:
+    """The values of each column in the first rows, without missing ones."""
+    header, *rows = CsvFiles(source, folder).head(ROWS)
+    return {
+        name: [row[place].strip() for row in rows if place < len(row) and row[place].strip()]
+        for place, name in enumerate(header)
+    }
