@@ -191,10 +191,11 @@ def _ours(folder: Path, name: str, ray_address: str) -> Any:
 
     engine: Any = "onnx" if name == "ours_onnx" else "exact"
     plan = BatchPlan(folder / "bundle", "1", engine, str(folder / "rows.parquet"), folder / name)
+    load_batch_scorer(plan.bundle, plan.version, engine)
     if name == "ours_ray":
+        import ray.data  # noqa: F401
+
         batch_ray.connect(ray_address)
-    else:
-        load_batch_scorer(plan.bundle, plan.version, engine)
     workers = len(os.sched_getaffinity(0))
     return lambda: run_batch(plan, workers=workers, ray_address=ray_address)
 

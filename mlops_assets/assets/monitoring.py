@@ -155,7 +155,8 @@ def performance_report(model: Model) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "no_harm",
                 asset=name,
-                description="The loss does not exceed that of the release's holdout.",
+                description="The loss does not exceed that of the release's holdout and of the "
+                "unharmed periods since.",
             ),
             dg.AssetCheckSpec(
                 "no_decay",

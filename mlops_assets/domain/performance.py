@@ -1,20 +1,22 @@
 """Whether a version does harm: its loss on matured labels against the loss it was released with.
 
 The one-sided two-sample z-test of the mean loss finds harmful shifts and stays quiet on harmless
-ones, which tests of the inputs cannot tell apart. A CUSUM over the periods before (see `decay`)
-finds slow decay that no single period proves. Both share one false-alarm rate, and neither flags a
-rise too small to matter, however sure many rows make it.
+ones, which tests of the inputs cannot tell apart. It compares a period with the release's holdout
+and, as holdouts are small, with the periods since in which neither it nor the CUSUM saw a rise. The
+CUSUM (see `decay`) finds slow decay that no single period proves. Both share one false-alarm rate,
+and neither flags a rise above the release too small to matter, however sure many rows make it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlops_assets.domain.contract import Task
-from mlops_assets.domain.decay import LossSample, decay, deviation
+from mlops_assets.domain.decay import LossSample, decay, deviation, pooled
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evaluation import Floats, Interval, metrics, paired_interval, row_losses
 from mlops_assets.domain.label_maturity import best_case_losses, loss_at_best, share_outstanding
@@ -161,14 +163,14 @@ def _judged(
 
     period = LossSample(best, report.loss_std or 0.0, report.labelled)
     floor = min_harm * abs(reference.mean)
-    z = deviation(period, reference)
-    p_value, limit = float(ndtr(-z)), false_alarm_rate * (1 - CUSUM_SHARE)
-    slow = decay(
-        reference,
-        [*past, period],
-        false_alarm_rate=false_alarm_rate * CUSUM_SHARE,
-        min_rise=floor,
-    )
+    limit = false_alarm_rate * (1 - CUSUM_SHARE)
+    slow_rate = false_alarm_rate * CUSUM_SHARE
+    before = decay(reference, past, false_alarm_rate=slow_rate, min_rise=floor)
+    slow = decay(reference, [*past, period], false_alarm_rate=slow_rate, min_rise=floor)
+    # What may be a slow rise is no standard for the period after it.
+    unharmed = _unharmed(past[: len(past) - before.since], reference, limit)
+    z = deviation(period, reduce(pooled, unharmed, reference))
+    p_value = float(ndtr(-z))
     found = replace(
         report,
         z=z,
@@ -181,10 +183,24 @@ def _judged(
         decay_periods=slow.since,
         decaying=slow.decaying,
     )
-    return replace(found, reason=_reason(found, p_value, limit, min_harm))
+    return replace(found, reason=_reason(found, p_value, limit, min_harm, len(unharmed)))
 
 
-def _reason(report: PerformanceReport, p_value: float, limit: float, min_harm: float) -> str:
+def _unharmed(past: Sequence[LossSample], release: LossSample, limit: float) -> list[LossSample]:
+    """The periods that were not surely worse than the release and those before them."""
+    from scipy.special import ndtr
+
+    known, found = release, []
+    for period in past:
+        if ndtr(-deviation(period, known)) >= limit:
+            known = pooled(known, period)
+            found.append(period)
+    return found
+
+
+def _reason(
+    report: PerformanceReport, p_value: float, limit: float, min_harm: float, unharmed: int
+) -> str:
     if report.harmed:
         verdict = "is surely above"
     elif p_value < limit:
@@ -196,6 +212,7 @@ def _reason(report: PerformanceReport, p_value: float, limit: float, min_harm: f
         if report.loss_at_best == report.loss
         else f" (at best {report.loss_at_best:.4f}, if the labels to come are as predicted)"
     )
+    since = f", with {unharmed} unharmed period(s) since" if unharmed else ""
     slow = (
         f"; decaying: the loss has risen over {report.decay_periods} period(s), CUSUM "
         f"{report.cusum:.1f} (limit {report.cusum_limit:.1f})"
@@ -203,6 +220,6 @@ def _reason(report: PerformanceReport, p_value: float, limit: float, min_harm: f
         else ""
     )
     return (
-        f"loss {report.loss:.4f}{bound} {verdict} {report.reference_loss:.4f} of the release: "
-        f"p = {p_value:.2g} (limit {limit:.2g}){slow}"
+        f"loss {report.loss:.4f}{bound} {verdict} {report.reference_loss:.4f} of the "
+        f"release{since}: p = {p_value:.2g} (limit {limit:.2g}){slow}"
     )

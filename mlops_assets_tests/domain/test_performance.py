@@ -81,20 +81,63 @@ def test_both_alarms_together_rarely_flag_an_unchanged_world(release_rows: int, 
     assert np.mean(found) <= 0.02
 
 
-def test_a_version_decays_before_any_period_proves_harm():
+def test_unharmed_periods_since_the_release_let_a_small_holdout_prove_more():
+    rng = np.random.default_rng(21)
+    caught, told = {True: 0, False: 0}, 0
+    for _ in range(60):
+        reference = release(rng, 300)
+        past = [p for _ in range(5) if (p := judge(*rows(rng, 500), reference).sample)]
+        y, outputs = rows(rng, 500, 0.07)
+        for known in (True, False):
+            report = judge(y, outputs, reference, past=past if known else ())
+            caught[known] += report.harmed
+            told += "unharmed period(s) since: p = " in report.reason
+    assert caught[True] >= caught[False] + 10
+    assert told >= 50
+
+
+def test_harm_that_lasts_does_not_become_the_standard():
+    rng = np.random.default_rng(22)
+    reference, past = release(rng), []
+    for _ in range(8):
+        report = judge(*rows(rng, 1000, 0.2), reference, past=past)
+        assert report.harmed
+        assert report.sample
+        past.append(report.sample)
+
+
+def test_a_return_to_the_loss_of_the_release_is_no_harm():
+    rng = np.random.default_rng(23)
+    reference = LossReference(0.5, 0.3, 3000)
+    easy = [judge(*rows(rng, 2000), reference).sample for _ in range(6)]
+    assert all(sample and sample.mean < 0.48 for sample in easy)
+    report = judge(*rows(rng, 2000, 0.03), reference, past=[p for p in easy if p])
+    assert report.p_value is not None
+    assert report.p_value < 0.008
+    assert report.loss is not None
+    assert report.loss < 0.51
+    assert not report.harmed
+
+
+def test_slow_decay_does_not_become_the_standard():
     rng = np.random.default_rng(11)
-    sooner = 0
-    for _ in range(30):
-        reports = followed(rng, 600, 1000, 12, 0.006)
-        first = {
-            name: next((n for n, r in enumerate(reports) if getattr(r, name)), 99)
-            for name in ("harmed", "decaying")
-        }
-        sooner += first["decaying"] < first["harmed"]
-        if first["decaying"] < 99:
-            report = reports[first["decaying"]]
-            assert "; decaying: the loss has risen over " in report.reason
-    assert sooner >= 10
+    soon = 0
+    for _ in range(20):
+        reports = followed(rng, 600, 1000, 8, 0.006)
+        soon += any(report.harmed or report.decaying for report in reports)
+    assert soon >= 14
+
+
+def test_a_rise_that_no_period_proves_is_told_with_its_length():
+    y, outputs = rows(np.random.default_rng(24), 1000)
+    losses = row_losses("binary", y, outputs)
+    risen = LossReference.of(losses)
+    reference = LossReference(risen.mean - 1.6 * risen.std / 1000**0.5, risen.std, 100_000)
+    report = judge(y, outputs, reference, past=[risen] * 7)
+    assert not report.harmed
+    assert report.decaying
+    assert "; decaying: the loss has risen over 8 period(s), CUSUM " in report.reason
+    assert not judge(y, outputs, reference, past=[risen] * 2).decaying
 
 
 def test_a_million_rows_do_not_turn_a_trifle_into_harm():
