@@ -73,7 +73,8 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
         except (DataError, SourceError) as error:
             # What is wrong stays wrong however often it is read again.
             raise dg.Failure(str(error), allow_retries=False) from error
-        notes["gaps"] = _gaps(model, lake)
+        held = lake.held(model.name, "raw_data")
+        notes["gaps"] = model.calendar.told_gaps([period for period in held if held[period].rows])
         yield from materialized(context, versions, metadata)
         for check, found in notes.items():
             yield dg.AssetCheckResult(
@@ -86,14 +87,6 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
             )
 
     return _raw_data
-
-
-def _gaps(model: Model, lake: Any) -> list[str]:
-    held = lake.held(model.name, "raw_data")
-    return [
-        f"{first} has no rows" if count == 1 else f"{first} … {last} have no rows ({count} periods)"
-        for first, last, count in model.calendar.gaps([p for p in held if held[p].rows])
-    ]
 
 
 def _newest(rows: Any, event_time: str) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 
 from mlops_assets.cli.models import gone_models, model_names, open_registry, registry_errors
 from mlops_assets.cli.running import read_running
-from mlops_assets.domain.errors import ReleaseError
+from mlops_assets.cli.specs import load_model
+from mlops_assets.domain.errors import ReleaseError, SpecError
 from mlops_assets.domain.plan import ServingPlan
 from mlops_assets.settings import Settings
 from mlops_assets.stores import verdicts
@@ -59,6 +60,7 @@ class ModelGlance:
     `can_be_released` says whether `mlops approve` would make the challenger the champion;
     `traffic` who answers and who watches, None where nobody does; `canary` the canary under way,
     and what was found at the last look at it, empty where there is none.
+    `gaps` are the stretches of its history that have no rows.
     `drift`, `performance` and `decision` are the newest kept ones with their `period`; `governor`
     is what was said of that decision, where it asked for a run. `paused` says who paused
     retraining, when and why; empty where nobody did. `out_of_service` says likewise that it is
@@ -74,6 +76,7 @@ class ModelGlance:
     canary: str
     periods: int
     newest_period: str | None
+    gaps: tuple[str, ...]
     drift: dict[str, Any] | None
     performance: dict[str, Any] | None
     decision: dict[str, Any] | None
@@ -201,6 +204,7 @@ def _model(settings: Settings, name: str, versions: _Versions) -> ModelGlance:
         canary=versions.canary,
         periods=len(periods),
         newest_period=periods[-1] if periods else None,
+        gaps=_gaps(settings, name, periods),
         drift=_newest(lake, name, "drift_reports", DRIFT),
         performance=_newest(lake, name, "performance_reports", PERFORMANCE),
         decision=decision,
@@ -208,6 +212,18 @@ def _model(settings: Settings, name: str, versions: _Versions) -> ModelGlance:
         paused=pause.text if pause else "",
         out_of_service=_out_of_service(settings, lake, name),
     )
+
+
+def _gaps(settings: Settings, name: str, periods: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        calendar = load_model(settings, name).calendar
+    except SpecError:
+        # What is wrong with the folder is told elsewhere; without it nobody knows the periods.
+        return ()
+    try:
+        return tuple(calendar.told_gaps(periods))
+    except ValueError:
+        return ()  # the periods are those of another cadence, which the spec had before
 
 
 def _out_of_service(settings: Settings, lake: Lake, name: str) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # So much of a hash or a run's id tells it from the others.
 SHORT = 12
+# `--json` has all of them.
+SHOWN_GAPS = 3
 
 
 @click.command()
@@ -103,6 +105,7 @@ def _show_model(console: "Console", model: "ModelGlance") -> None:
         "previous champion": _version(model.previous_champion),
         **_traffic(model),
         "history": f"{model.periods} periods{newest}",
+        **({"gaps": _gaps(model.gaps)} if model.gaps else {}),
         "drift": _drift(model.drift),
         "performance": _performance(model.performance),
         "decision": _decision(model.decision),
@@ -110,6 +113,12 @@ def _show_model(console: "Console", model: "ModelGlance") -> None:
     }
     console.print()
     _show_table(console, model.model, rows)
+
+
+def _gaps(gaps: tuple[str, ...]) -> str:
+    """The newest ones, and how many there are besides."""
+    more = len(gaps) - SHOWN_GAPS
+    return "; ".join(gaps[-SHOWN_GAPS:]) + (f"; {more} more before" if more > 0 else "")
 
 
 def _version(version: "VersionGlance | None") -> str:

@@ -147,6 +147,15 @@ class Calendar:
                 found.append((stretch[0], stretch[-1], len(stretch)))
         return tuple(found)
 
+    def told_gaps(self, keys: Collection[str]) -> list[str]:
+        """A sentence for each of the `gaps`, as people read it."""
+        return [
+            f"{first} has no rows"
+            if count == 1
+            else f"{first} … {last} have no rows ({count} periods)"
+            for first, last, count in self.gaps(keys)
+        ]
+
     def _walk(self, until: datetime) -> Iterator[tuple[str, Bounds]]:
         start = self.first
         limit = until if self.stop is None else min(until, self.stop)

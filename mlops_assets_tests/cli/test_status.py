@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from mlops_assets.cli import main
 from mlops_assets.cli.running import Running, RunningService
-from mlops_assets.settings import Settings
+from mlops_assets.settings import PROJECT_ROOT, Settings
 from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.monitoring import keep
 from mlops_assets_tests.cli.versions import MODEL, add_version, store
@@ -95,6 +96,7 @@ def test_the_status_of_a_model_that_lives(lived: Settings):
     assert model["previous_champion"] is None
     assert model["can_be_released"] is True
     assert (model["periods"], model["newest_period"]) == (2, "2013-07-08")
+    assert model["gaps"] == []
     assert model["drift"] == {
         "period": "2013-07-08",
         "version": "1",
@@ -108,6 +110,29 @@ def test_the_status_of_a_model_that_lives(lived: Settings):
     assert (model["performance"]["coverage"], model["performance"]["harmed"]) == (0.9, True)
     assert model["decision"]["action"] == "retrain"
     assert model["decision"]["reasons"] == ["[harm] is proven", "and lasts"]
+
+
+def test_gaps_in_the_history_are_told(prepared: Settings, monkeypatch: pytest.MonkeyPatch):
+    lake = store(prepared).lake
+    spec = prepared.models_dir / MODEL / "defs.yaml"
+    shutil.copy(PROJECT_ROOT / "mlops_assets" / "defs" / MODEL / "defs.yaml", spec)
+    weeks = ["2013-01-14", "2013-01-28", "2013-02-11", "2013-02-25", "2013-03-25"]
+    for period in weeks[:2]:
+        lake.write_period(MODEL, "raw_data", period, pa.table({"x": [1.0]}))
+    (model,) = answer("status", MODEL)["models"]
+    assert model["gaps"] == ["2013-01-21 has no rows"]
+    for period in weeks[2:]:
+        lake.write_period(MODEL, "raw_data", period, pa.table({"x": [1.0]}))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert (
+        "2013-02-04 has no rows; 2013-02-18 has no rows; "
+        "2013-03-04 … 2013-03-18 have no rows (3 periods); 1 more before"
+    ) in run("status", MODEL).stdout
+    # Without a spec, or with one of another cadence, nobody knows what is missing.
+    lake.write_period(MODEL, "raw_data", "2013-04-01-00:00", pa.table({"x": [1.0]}))
+    assert answer("status", MODEL)["models"][0]["gaps"] == []
+    spec.write_text("no: model\n")
+    assert answer("status", MODEL)["models"][0]["gaps"] == []
 
 
 def test_one_model_alone_is_shown_when_it_is_named(lived: Settings):

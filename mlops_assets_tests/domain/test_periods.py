@@ -132,6 +132,10 @@ def test_gaps_are_stretches_between_the_first_and_the_last():
         ("2024-01-03", "2024-01-03", 1),
         ("2024-01-06", "2024-01-08", 3),
     )
+    assert calendar.told_gaps(days) == [
+        "2024-01-03 has no rows",
+        "2024-01-06 … 2024-01-08 have no rows (3 periods)",
+    ]
     assert calendar.gaps(days[1:3]) == calendar.gaps(days[:1]) == calendar.gaps([]) == ()
 
 

@@ -39,7 +39,12 @@ def _as_type(moment: datetime, kind: pa.DataType, event_time: str) -> pa.Scalar:
             f"the event time column {event_time!r} holds {kind}, not a timestamp: store it as a "
             "timestamp; in a CSV file in ISO 8601, or as source.time_format says."
         )
-    return pa.scalar(aware if kind.tz else naive, pa.timestamp("us", kind.tz))
+    found = pa.scalar(aware if kind.tz else naive, pa.timestamp("us", kind.tz))
+    try:
+        # In another unit than the column's it would not be compared with statistics.
+        return found.cast(kind)
+    except pa.ArrowInvalid:
+        return found
 
 
 def first_date(moment: datetime) -> date:

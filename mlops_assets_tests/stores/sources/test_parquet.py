@@ -47,17 +47,15 @@ def test_an_event_time_that_is_no_timestamp_is_refused(tmp_path: Path):
         rows(parquet(tmp_path, text), tmp_path)
 
 
-def grouped(folder: Path, days: int = 3) -> ParquetSource:
+def grouped(folder: Path, days: int = 3, unit: str = "us") -> ParquetSource:
     """A row group per day, of 1,000 rows each."""
-    with pq.ParquetWriter(folder / "days.parquet", SCHEMA) as writer:
+    schema = pa.schema([("at", pa.timestamp(unit, "UTC")), ("n", pa.int64())])
+    with pq.ParquetWriter(folder / "days.parquet", schema) as writer:
         for day in range(days):
             start = DAY + day * timedelta(days=1)
             at = [start + second * timedelta(seconds=60) for second in range(1000)]
-            writer.write_table(pa.table({"at": at, "n": range(1000)}, schema=SCHEMA))
+            writer.write_table(pa.table({"at": at, "n": range(1000)}, schema=schema))
     return ParquetSource(kind="parquet", path="days.parquet")
-
-
-SCHEMA = pa.schema([("at", pa.timestamp("us", "UTC")), ("n", pa.int64())])
 
 
 def damage(path: Path, groups: tuple[int, ...]) -> None:
@@ -74,8 +72,9 @@ def damage(path: Path, groups: tuple[int, ...]) -> None:
     path.write_bytes(content)
 
 
-def test_row_groups_of_other_periods_are_not_read(tmp_path: Path):
-    source = grouped(tmp_path)
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_row_groups_of_other_periods_are_not_read(tmp_path: Path, unit: str):
+    source = grouped(tmp_path, unit=unit)
     damage(tmp_path / "days.parquet", (0, 2))
     day = DAY + timedelta(days=1)
     asked = {"columns": ("at", "n"), "event_time": "at"}
@@ -83,6 +82,20 @@ def test_row_groups_of_other_periods_are_not_read(tmp_path: Path):
     assert found["n"].to_pylist() == list(range(1000))
     with pytest.raises(SourceError, match="cannot be read as parquet"):
         read(source, tmp_path, **asked, start=DAY, end=day)
+
+
+def test_bounds_finer_than_the_columns_unit_cut_where_they_say(tmp_path: Path):
+    source = grouped(tmp_path, unit="ms")
+    tiny = timedelta(microseconds=1)
+    found = read(
+        source,
+        tmp_path,
+        columns=("at", "n"),
+        event_time="at",
+        start=DAY + tiny,
+        end=DAY + timedelta(minutes=2) + tiny,
+    )
+    assert found["n"].to_pylist() == [1, 2]
 
 
 def test_the_newest_row_is_found_in_the_statistics(tmp_path: Path):
