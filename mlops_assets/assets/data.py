@@ -50,7 +50,7 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
     def _raw_data(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
         from mlops_assets.stores.period_rows import from_source
 
-        lake, periods = stores.lake.kept_open(), context.partition_keys
+        lake, periods = stores.lake, context.partition_keys
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         notes: dict[str, list[str]] = {check: [] for check in RAW_CHECKS}
@@ -151,20 +151,24 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
         from mlops_assets.assets.tables import as_table
         from mlops_assets.domain.validation import validate
         from mlops_assets.stores.delta_tables import by_period
-        from mlops_assets.stores.period_rows import from_lake
+        from mlops_assets.stores.period_rows import batches, from_lake
         from mlops_assets.stores.tables import to_frame
 
-        lake, periods = stores.lake.kept_open(), context.partition_keys
+        lake, periods = stores.lake, context.partition_keys
         contract = model.spec.rows_contract()
         judged = _Judged(model.spec.validation.max_rejected_share)
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         for group in from_lake(lake, model.name, "raw_data", periods):
-            # A key holds the event time, so no two rows of two periods have the same.
-            result = validate(to_frame(pa.concat_tables(group.values())), contract)
-            bad = by_period(as_table(result.rejected), group)
-            good = by_period(as_table(result.valid), group)
-            for period in judged.refuse(result.failures, good, bad):
+            good: dict[str, pa.Table] = {}
+            bad: dict[str, pa.Table] = {}
+            for batch in batches(group):
+                # A key holds the event time, so no two rows of two periods have the same.
+                result = validate(to_frame(pa.concat_tables(batch.values())), contract)
+                judged.failures.update(result.failures)
+                bad |= by_period(as_table(result.rejected), batch)
+                good |= by_period(as_table(result.valid), batch)
+            for period in judged.refuse(good, bad):
                 del good[period]
             lake.write_periods(model.name, "rejected", bad)
             written = lake.write_periods(model.name, "validated_data", good)
@@ -193,11 +197,8 @@ class _Judged:
     failures: Counter[str] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
 
-    def refuse(
-        self, failures: Mapping[str, int], good: Mapping[str, Any], bad: Mapping[str, Any]
-    ) -> list[str]:
+    def refuse(self, good: Mapping[str, Any], bad: Mapping[str, Any]) -> list[str]:
         """Count the rows of a group of periods; those periods of which too many are bad."""
-        self.failures.update(failures)
         totals = {period: len(good[period]) + len(bad[period]) for period in bad}
         self.total += sum(totals.values())
         self.rejected += sum(len(rows) for rows in bad.values())
@@ -240,31 +241,32 @@ def features(model: Model) -> dg.AssetsDefinition:
 
         from mlops_assets.assets.tables import as_table, columns_table, feature_rows
         from mlops_assets.stores.entity_events import Past
-        from mlops_assets.stores.period_rows import from_lake, slices
+        from mlops_assets.stores.period_rows import batches, from_lake, slices
         from mlops_assets.stores.tables import to_frame
 
-        lake, periods = stores.lake.kept_open(), context.partition_keys
+        lake, periods = stores.lake, context.partition_keys
         past = Past(model, lake)
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         for group in from_lake(lake, model.name, "validated_data", periods):
-            rows = to_frame(pa.concat_tables(group.values()))
-            places = slices(group)
-            frame = feature_rows(model, rows, past.of_periods(rows, places))
-            table = as_table(frame)
-            written = lake.write_periods(
-                model.name, "features", {p: table[place] for p, place in places.items()}
-            )
-            for period, place in places.items():
-                own = frame.iloc[place]
-                versions[period] = written[period].content_hash
-                metadata[period] = {
-                    "dagster/row_count": written[period].rows,
-                    "labelled_rows": int(own["label"].notna().sum()),
-                    "content_hash": versions[period],
-                    "data_sheet": columns_table(own, model.spec),
-                }
-            tell(context, periods, group, len(frame))
+            made: dict[str, pa.Table] = {}
+            for batch in batches(group):
+                rows = to_frame(pa.concat_tables(batch.values()))
+                places = slices(batch)
+                frame = feature_rows(model, rows, past.of_periods(rows, places))
+                table = as_table(frame)
+                for period, place in places.items():
+                    own = frame.iloc[place]
+                    made[period] = table[place]
+                    metadata[period] = {
+                        "dagster/row_count": len(own),
+                        "labelled_rows": int(own["label"].notna().sum()),
+                        "data_sheet": columns_table(own, model.spec),
+                    }
+            for period, written in lake.write_periods(model.name, "features", made).items():
+                versions[period] = written.content_hash
+                metadata[period]["content_hash"] = written.content_hash
+            tell(context, periods, group, sum(len(rows) for rows in made.values()))
         yield from materialized(context, versions, metadata)
 
     return _features

@@ -12,6 +12,9 @@ from deltalake import DeltaTable
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 PERIOD = "period"
+# Rows are found by their period. Statistics of every column in every file would only make the
+# log, which is read and written as a whole, several times as long.
+CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "0"}
 
 
 def create(path: str, schema: pa.Schema) -> None:
@@ -19,7 +22,13 @@ def create(path: str, schema: pa.Schema) -> None:
     if "://" not in path:
         Path(path).mkdir(parents=True, exist_ok=True)
     partition_by = [PERIOD] if PERIOD in schema.names else None
-    DeltaTable.create(path, schema=schema, mode="ignore", partition_by=partition_by)
+    DeltaTable.create(
+        path,
+        schema=schema,
+        mode="ignore",
+        partition_by=partition_by,
+        configuration=CONFIGURATION,
+    )
 
 
 def arrow_schema(delta: DeltaTable) -> pa.Schema:

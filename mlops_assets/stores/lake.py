@@ -6,7 +6,7 @@ written once per content, and an append identified by its source happens once.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import pyarrow as pa
@@ -55,16 +55,6 @@ class Lake:
     """All tables under one root, a folder or an object storage URI."""
 
     root: str
-    # Tables that stay open, by path; None where each is opened for each use.
-    _tables: dict[str, DeltaTable] | None = field(default=None, compare=False, repr=False)
-
-    def kept_open(self) -> "Lake":
-        """The same lake, for one run over many periods: its tables stay open.
-
-        To open a table takes longer the more periods it holds; what others have written since is
-        read in a moment.
-        """
-        return Lake(self.root, {})
 
     def path(self, model: str, table: str) -> str:
         """Where a table lives."""
@@ -76,7 +66,7 @@ class Lake:
 
     def version(self, model: str, table: str) -> int:
         """The table's newest version."""
-        return int(self._table(self.path(model, table)).version())
+        return int(DeltaTable(self.path(model, table)).version())
 
     def write_period(self, model: str, table: str, period: str, rows: pa.Table) -> Written:
         """Make `rows` the content of the period, in one commit; equal content changes nothing.
@@ -146,7 +136,7 @@ class Lake:
         """How far `source` has been appended; 0 if never."""
         if not self.exists(model, table):
             return 0
-        return int(self._table(self.path(model, table)).transaction_version(source) or 0)
+        return int(DeltaTable(self.path(model, table)).transaction_version(source) or 0)
 
     def read(
         self,
@@ -158,8 +148,7 @@ class Lake:
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         """Rows of these periods (all of them by default), as of `version` (the newest)."""
-        path = self.path(model, table)
-        delta = self._table(path) if version is None else DeltaTable(path, version=version)
+        delta = DeltaTable(self.path(model, table), version=version)
         return read_rows(delta, periods=periods, columns=columns)
 
     def batches(
@@ -177,7 +166,7 @@ class Lake:
         Text columns named in `dictionaries` stay coded as the files hold them. The order of rows
         and the cut into batches mean nothing.
         """
-        delta = self._table(self.path(model, table))
+        delta = DeltaTable(self.path(model, table))
         options = ds.ParquetReadOptions(dictionary_columns=set(dictionaries))
         rows = delta.to_pyarrow_dataset(filesystem=local_files(delta), parquet_read_options=options)
         chosen = ds.field(PERIOD).isin(pa.array(list(periods), pa.string()))
@@ -195,14 +184,14 @@ class Lake:
         """Names and Arrow types of the table's columns; empty if nothing was ever written."""
         if not self.exists(model, table):
             return {}
-        fields = arrow_schema(self._table(self.path(model, table)))
+        fields = arrow_schema(DeltaTable(self.path(model, table)))
         return {field.name: str(field.type) for field in fields}
 
     def periods(self, model: str, table: str) -> tuple[str, ...]:
         """Keys of the periods that hold rows, oldest first."""
         if not self.exists(model, table):
             return ()
-        found = self._table(self.path(model, table)).partitions()
+        found = DeltaTable(self.path(model, table)).partitions()
         return tuple(sorted({str(partition[PERIOD]) for partition in found}))
 
     def held(self, model: str, table: str) -> dict[str, Held]:
@@ -212,7 +201,7 @@ class Lake:
         """
         if not self.exists(model, table):
             return {}
-        files = pa.table(self._table(self.path(model, table)).get_add_actions(flatten=True))
+        files = pa.table(DeltaTable(self.path(model, table)).get_add_actions(flatten=True))
         names = [f"partition.{PERIOD}", "path", "num_records"]
         found: dict[str, list[tuple[str, int]]] = {}
         for period, path, rows in zip(*(files[name].to_pylist() for name in names), strict=True):
@@ -224,15 +213,6 @@ class Lake:
             )
             for period in sorted(found)
         }
-
-    def _table(self, path: str) -> DeltaTable:
-        """The table as it is now."""
-        if self._tables is None:
-            return DeltaTable(path)
-        if path not in self._tables:
-            self._tables[path] = DeltaTable(path)
-        self._tables[path].update_incremental()
-        return self._tables[path]
 
     def _commit(
         self, model: str, table: str, schema: pa.Schema, write: Callable[[DeltaTable], Result]
@@ -246,7 +226,7 @@ class Lake:
             create(path, schema)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return write(self._table(path))
+                return write(DeltaTable(path))
             except CommitFailedError:
                 if attempt == ATTEMPTS:
                     raise

@@ -12,8 +12,10 @@ from mlops_assets.stores import sources
 from mlops_assets.stores.delta_tables import by_period
 from mlops_assets.stores.lake import Lake
 
-# A longer period is alone.
-MOST_ROWS = 65_536
+# Of what is written in one commit, and of what Pandas handles at once; a longer period is alone.
+# A commit takes longer the more periods the table has, so few of them make a long history linear.
+MOST_ROWS = 131_072
+BATCH_ROWS = 65_536
 
 
 def from_source(
@@ -48,6 +50,13 @@ def from_lake(
     held = {period: found.rows for period, found in lake.held(model, table).items()}
     for group in groups(periods, held, most):
         yield by_period(lake.read(model, table, periods=group), group)
+
+
+def batches(group: Mapping[str, pa.Table], most: int = BATCH_ROWS) -> Iterator[dict[str, pa.Table]]:
+    """The periods of a group, with at most `most` rows at a time."""
+    rows = {period: part.num_rows for period, part in group.items()}
+    for periods in groups(list(group), rows, most):
+        yield {period: group[period] for period in periods}
 
 
 def slices(group: Mapping[str, Sized]) -> dict[str, slice]:

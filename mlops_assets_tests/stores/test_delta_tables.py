@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pyarrow as pa
+from deltalake import DeltaTable
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ def test_only_the_periods_that_are_asked_for_are_read(tmp_path: Path):
     # Another file of one of the periods.
     more = pa.table({"a": ["more"], PERIOD: ["2026-01-02"]})
     lake.append_once("m", "t", more, source="s", position=1)
-    delta = lake._table(lake.path("m", "t"))
+    delta = DeltaTable(lake.path("m", "t"))
 
     def found(*periods: str) -> list[str]:
         return sorted(read_rows(delta, periods=periods, columns=["a"])["a"].to_pylist())
