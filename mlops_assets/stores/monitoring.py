@@ -155,7 +155,9 @@ def known_labels(model: Model, rows: pd.DataFrame, now: datetime) -> pd.DataFram
 def ground_truth_of(model: Model, lake: Lake, period: str) -> pd.DataFrame:
     """Labels of a period as they were written last; empty if they never were."""
     if not lake.exists(model.name, GROUND_TRUTH):
-        return pd.DataFrame({name: [] for name in (*KEYS, LABEL)}, dtype="object")
+        # Times even of no rows: two empty frames of different types could not be compared.
+        none = pd.DataFrame({name: [] for name in (*KEYS, LABEL)}, dtype="object")
+        return none.astype({"event_time": "datetime64[us, UTC]"})
     frame: pd.DataFrame = lake.read(model.name, GROUND_TRUTH, periods=[period]).to_pandas()
     return frame
 

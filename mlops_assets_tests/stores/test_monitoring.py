@@ -144,6 +144,14 @@ def test_a_shadow_of_a_prediction_is_a_row_of_its_own_and_once_too(log: Log):
     writer.close()
 
 
+def test_the_first_period_of_all_may_have_no_row_whose_label_is_known(log: Log):
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    rows = {"id": ["a"], "at": [at], "minutes": [None], "known": [at]}
+    log.lake.write_period("letters", "raw_data", "2026-01-01", pa.table(rows)[:0])
+    written, changes = write_ground_truth(log.model, log.lake, "2026-01-01", at)
+    assert (written.rows, changes.came, changes.withdrawn) == (0, 0, 0)
+
+
 def test_labels_of_before_are_read_until_their_version_is_gone(log: Log):
     from deltalake import DeltaTable
 
