@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from mlops_assets.domain.contract import Task
@@ -16,6 +17,8 @@ from mlops_assets.domain.profiling import ColumnProfile, choose_key, delays, rep
 MOST_CLASSES = 50
 # Whole numbers with at most so many values are taken for classes.
 FEW_VALUES = 10
+# The history is cut into so many stretches, where each has enough rows.
+STRETCHES, LEAST_ROWS = 10, 100
 # A time column that lies before the event in more rows than this doesn't tell when a label came.
 EARLY_SHARE = 0.001
 
@@ -126,7 +129,11 @@ def choose_known_at(
 
 
 def least_quality(truth: pd.Series, task: str) -> tuple[dict[str, float], Choice]:
-    """The loss of always answering the same, which a model must beat to be released."""
+    """The loss of always answering the same, which a model must beat to be released.
+
+    Of classes it is that of the tenth of the history in which it is highest: where their shares
+    move, a good model loses more there than the shares do on average.
+    """
     missing = f"; {truth.isna().mean():.1%} of the rows have none" if truth.isna().any() else ""
     known = truth.dropna()
     if task == "regression":
@@ -138,10 +145,12 @@ def least_quality(truth: pd.Series, task: str) -> tuple[dict[str, float], Choice
             f"the label has one class, {shares.index[0]!r}, in all {len(known):,} rows: there is "
             "nothing to predict. Take a longer history, another column, or another --above."
         )
-    entropy = -sum(share * math.log(share) for share in shares)
+    costs = -known.map(shares).astype("float64").map(math.log)
+    parts = STRETCHES if len(costs) >= STRETCHES * LEAST_ROWS else 1
+    worst = max(costs.iloc[rows].mean() for rows in np.array_split(np.arange(len(costs)), parts))
     told = ", ".join(f"{name} {share:.1%}" for name, share in shares.head(6).items())
     rare = shares.iloc[-1] * len(known) < FEW_VALUES
-    limit = {"log_loss": math.ceil(entropy * 1e4) / 1e4}
+    limit = {"log_loss": math.ceil(worst * 1e4) / 1e4}
     return limit, Choice("label", f"{len(shares)} classes", told + missing, warns=bool(rare))
 
 

@@ -79,7 +79,7 @@ def scalar(text: str) -> str:
 def _rest(drafted: Draft) -> list[str]:
     estimator, grid = CANDIDATES[drafted.task]
     (metric, limit), *_ = drafted.minimum.items()
-    always = "mean" if metric == "r2" else "shares of the classes"
+    always = "mean gets" if metric == "r2" else "shares gets in the worst tenth of the history"
     return [
         "  validation:",
         f"    min_rows: {max(1, drafted.history.typical // 4)}  # a quarter of a typical period",
@@ -93,7 +93,7 @@ def _rest(drafted: Draft) -> list[str]:
         "      - estimator: hist_gradient_boosting",
         *BOOSTING.get(drafted.task, ["        grid: [{learning_rate: [0.05, 0.1]}]"]),
         "  gates:",
-        f"    minimum: {{{metric}: {limit:g}}}  # what always answering the {always} gets",
+        f"    minimum: {{{metric}: {limit:g}}}  # what always answering the {always}",
         "  monitoring:",
         f"    wait: P{drafted.days_until_judged}D"
         "  # after a period's end, until its labels are judged",
