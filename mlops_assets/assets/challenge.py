@@ -19,7 +19,7 @@ from mlops_assets.assets.judgement import (
 from mlops_assets.assets.search import Searched, search
 from mlops_assets.domain.class_quality import ClassQuality, class_quality
 from mlops_assets.domain.evaluation import metrics, pinball_losses, row_losses
-from mlops_assets.domain.gates import GateResult
+from mlops_assets.domain.gates import GateResult, refusals
 from mlops_assets.domain.performance import LossReference
 from mlops_assets.domain.splits import PARTS, TrainingSet
 from mlops_assets.domain.training import Trial, fit, outputs_of
@@ -27,7 +27,7 @@ from mlops_assets.reports import plots
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 from mlops_assets.stores import tracking, training_rows
-from mlops_assets.stores.registry import GATES_TAG, WARNING_TAG
+from mlops_assets.stores.registry import GATES_TAG, REFUSED_TAG, WARNING_TAG
 from mlops_assets.stores.training_rows import Rows
 
 
@@ -150,6 +150,7 @@ def make_challenger(
                 **({WARNING_TAG: warning} if warning else {}),
                 "estimator": searched.winner.name,
                 GATES_TAG: "passed" if passed else "failed",
+                **({} if passed else {REFUSED_TAG: refusals(verdicts)}),
             },
         )
     pictures = {name: plots.png(figure) for name, figure in figures.items()}

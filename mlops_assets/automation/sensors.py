@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -18,9 +18,6 @@ from mlops_assets.automation.past_runs import (
 from mlops_assets.domain.due import Due, Work, due
 from mlops_assets.resources import MODEL_TAG, Stores
 from mlops_assets.spec import Model
-
-if TYPE_CHECKING:
-    from mlops_assets.stores.registry import Version
 
 
 def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDefinition:
@@ -120,9 +117,8 @@ def retrain(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.SensorDef
         champion = stores.registry.alias(model.name, CHAMPION)
         if champion is None:
             challenger = stores.registry.alias(model.name, CHALLENGER)
-            if challenger and (
-                challenger.passed_gates or _has_same_spec(model, stores, challenger)
-            ):
+            same = challenger and challenger.tags.get("spec_hash") == model.spec.content_hash()
+            if challenger and (challenger.passed_gates or same):
                 return dg.SkipReason(
                     f"{model.name} has a challenger but no champion: it failed its gates or "
                     f"waits for a person (`mlops status`, `mlops approve {model.name}`)"
@@ -162,16 +158,6 @@ def _first_training(
         job_name=job_name(model, "train"),
         tags={MODEL_TAG: model.name, "mlops/reason": reason, "mlops/actor": "sensor"},
     )
-
-
-def _has_same_spec(model: Model, stores: Stores, challenger: "Version") -> bool:
-    """Whether the challenger was trained with the defs.yaml that is there now."""
-    from mlops_assets.stores import training_rows
-
-    made_of = training_rows.manifests(model.name, stores.lake).get(
-        challenger.tags.get("training_set", "")
-    )
-    return made_of is None or made_of.spec_hash == model.spec.content_hash()
 
 
 def _source_has(model: Model, stores: Stores, period: str) -> bool:

@@ -146,7 +146,14 @@ class LocalLoop:
 
 
 def _why(result: dg.ExecuteInProcessResult) -> str:
-    """The error of the first step that failed, in one line."""
+    """What its gates refused, or the error of the first step that failed, in one line."""
+    refused = [
+        f"{found.check_name}: {found.description}"
+        for found in result.get_asset_check_evaluations()
+        if not found.passed and found.blocking and found.description
+    ]
+    if refused:
+        return "refused by its gates, " + "; ".join(refused)
     for event in result.all_events:
         error = event.step_failure_data.error if event.is_step_failure else None
         if error:

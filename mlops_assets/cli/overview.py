@@ -21,6 +21,7 @@ from mlops_assets.stores.registry import (
     CHAMPION,
     GATES_TAG,
     PREVIOUS_CHAMPION,
+    REFUSED_TAG,
     RELEASED_AT_TAG,
     Registry,
     Version,
@@ -40,12 +41,14 @@ DECISION = ("id", "version", "action", "reasons")
 class VersionGlance:
     """A version behind an alias; times are ISO 8601 in UTC, empty where it never was released.
 
+    `refused` is what the gates said that it did not pass.
     `loop_time` is what the loop's clock showed at the release; `judged_against` is the champion
     that the gates compared it with, empty if there was none.
     """
 
     version: str
     gates: str
+    refused: str
     estimator: str
     judged_against: str
     created_at: str
@@ -257,6 +260,7 @@ def _glance(version: Version, record: ReleaseRecord | None) -> VersionGlance:
     return VersionGlance(
         version=version.version,
         gates=version.tags.get(GATES_TAG, "not judged"),
+        refused=version.tags.get(REFUSED_TAG, ""),
         estimator=version.tags.get("estimator", ""),
         judged_against=version.tags.get("judged_against", ""),
         created_at=datetime.fromtimestamp(version.created_at, UTC).isoformat(),

@@ -124,7 +124,8 @@ def _gaps(gaps: tuple[str, ...]) -> str:
 def _version(version: "VersionGlance | None") -> str:
     if version is None:
         return "none"
-    parts = [f"version {version.version}", version.estimator, f"gates: {version.gates}"]
+    gates = f"gates: {version.gates}" + (f" ({version.refused})" if version.refused else "")
+    parts = [f"version {version.version}", version.estimator, gates]
     if version.released_at:
         parts.append(f"released {_moment(version.released_at, version.loop_time)}")
     else:

@@ -25,6 +25,11 @@ class GateResult:
     evidence: dict[str, float] = field(default_factory=dict)
 
 
+def refusals(results: Sequence[GateResult]) -> str:
+    """What the gates that were not passed said, in one line."""
+    return "; ".join(f"{gate.name}: {gate.reason}" for gate in results if not gate.passed)
+
+
 @dataclass(frozen=True)
 class SliceRule:
     """Values of `column` with `min_rows` rows may not surely lose more than this ratio."""

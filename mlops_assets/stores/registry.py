@@ -25,6 +25,8 @@ PREVIOUS_CHAMPION = "previous_champion"
 
 BUNDLE = "bundle"
 GATES_TAG = "gates"
+# What the gates that were not passed said.
+REFUSED_TAG = "gates.refused"
 RELEASED_AT_TAG = "released_at"
 EVIDENCE_TAGS = ("training_set", "data_hash", "runtime", "parity", "estimator")
 WARNING_TAG = "warning"

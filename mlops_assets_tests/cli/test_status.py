@@ -163,6 +163,13 @@ def test_a_challenger_that_would_be_refused_cannot_be_released(
     assert answer("status", MODEL)["models"][0]["can_be_released"] is False
 
 
+def test_what_the_gates_refused_is_shown_with_its_figures(lived: Settings):
+    add_version(lived, gates="failed", refused="minimum_quality: log_loss 0.5")
+    (model,) = answer("status", MODEL)["models"]
+    assert model["challenger"]["refused"] == "minimum_quality: log_loss 0.5"
+    assert "(minimum_quality: log_loss 0.5)" in " ".join(run("status", MODEL).stdout.split())
+
+
 def test_a_champion_is_no_candidate_and_the_one_before_it_is_shown(lived: Settings):
     run("approve", MODEL)
     (model,) = answer("status", MODEL)["models"]

@@ -13,7 +13,9 @@ def store(settings: Settings) -> Releases:
     return Releases(Registry(settings.mlflow_uri), Lake(settings.lake_root), settings.locks)
 
 
-def add_version(settings: Settings, *, gates: str = "passed", judged_against: str = "") -> str:
+def add_version(
+    settings: Settings, *, gates: str = "passed", judged_against: str = "", refused: str = ""
+) -> str:
     """Register a version of the model, and make it the challenger."""
     registry = store(settings).registry
     client = registry.client
@@ -24,6 +26,7 @@ def add_version(settings: Settings, *, gates: str = "passed", judged_against: st
     tags = {
         "gates": gates,
         "judged_against": judged_against,
+        **({"gates.refused": refused} if refused else {}),
         "estimator": "ridge alpha=1",
         "training_set": "ts-1",
     }
