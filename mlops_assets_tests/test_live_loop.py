@@ -1,14 +1,13 @@
 """The loop once end to end: real Dagster daemon, real Ray Serve, HTTP, SIGTERM, nothing left."""
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
-from mlops_assets_tests.loop import add_parcels, environment
+from mlops_assets_tests.live import Lived, live
+from mlops_assets_tests.loop import add_parcels
 
 # Eight days of real runs take minutes, and longer where another worker tests beside.
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
@@ -17,18 +16,8 @@ END = datetime(2026, 1, 17, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory):
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
     """Eight days of parcels against real servers; near ones take the longest from the twelfth."""
-    from mlops_assets.cli.home import prepare_home
-    from mlops_assets.cli.live_loop import LiveLoop
-    from mlops_assets.cli.replaying import begins_at, replay, stretch
-    from mlops_assets.cli.services import standard_services
-    from mlops_assets.cli.specs import load_model
-    from mlops_assets.cli.supervisor import Supervisor
-    from mlops_assets.resources import Stores
-    from mlops_assets.settings import Settings
-    from mlops_assets.stores.clock import Clock
-
     root = tmp_path_factory.mktemp("live")
     # A calendar, so what happens on which day does not depend on what a retrain is worth; the one
     # of the fourteenth is trained on the days before and after the change.
@@ -47,33 +36,11 @@ def lived(tmp_path_factory: pytest.TempPathFactory):
         gates={"margin": 0.5},
         retraining={"policy": "schedule", "every": 2, "rollback_periods": 0},
     )
-    settings = Settings(
-        home=root / "home",
-        models_dir=root / "models",
-        sensor_seconds=1,
-        tracking_uri="",
-        lake_uri="",
-    )
-    prepare_home(settings)
-    model = load_model(settings, "parcels")
-    periods = stretch(model, START, END)
-    Clock(settings.clock_file).set(begins_at(model, periods[0]))
-    services = standard_services(settings, ("dagster", "serve"))
-    before = {process.pid for process in psutil.process_iter()}
-    with environment(**dict(os.environ)), Supervisor(settings, services) as running:
-        loop = LiveLoop(settings, model, running.urls["serve"], running.raise_if_failed)
-        with loop:
-            rows = list(replay(settings, model, loop, periods, lambda text: None))
-    left = [
-        process
-        for process in psutil.process_iter(["pid", "cmdline"])
-        if process.pid not in before and str(root) in " ".join(process.info["cmdline"] or [])
-    ]
-    return rows, Stores.of(settings), model, left
+    return live(root, "parcels", START, END)
 
 
-def test_no_request_fails_while_a_version_is_trained_released_and_swapped(lived):
-    rows, _, _, _ = lived
+def test_no_request_fails_while_a_version_is_trained_released_and_swapped(lived: Lived):
+    rows = lived.rows
     assert sum(row.requests for row in rows) > 100
     assert [row.failed for row in rows] == [0] * len(rows)
     assert any(row.action == "retrain" for row in rows)
@@ -82,25 +49,24 @@ def test_no_request_fails_while_a_version_is_trained_released_and_swapped(lived)
     assert int(rows[-1].version) > 1
 
 
-def test_the_release_after_the_change_beats_the_first_version(lived):
-    last = lived[0][-1]
+def test_the_release_after_the_change_beats_the_first_version(lived: Lived):
+    last = lived.rows[-1]
     assert last.loss_live < last.loss_first
 
 
-def test_every_answer_is_in_the_lake_exactly_once(lived):
-    rows, stores, model, _ = lived
-    kept = stores.lake.read(model.name, "predictions").to_pandas()
-    assert len(kept) == sum(row.served for row in rows)
+def test_every_answer_is_in_the_lake_exactly_once(lived: Lived):
+    kept = lived.stores.lake.read(lived.model.name, "predictions").to_pandas()
+    assert len(kept) == sum(row.served for row in lived.rows)
     assert kept["prediction_id"].is_unique
 
 
-def test_what_was_answered_over_http_is_what_the_fitted_pipeline_says(lived):
+def test_what_was_answered_over_http_is_what_the_fitted_pipeline_says(lived: Lived):
     from mlops_assets.domain.contract import Contract
     from mlops_assets.domain.features import as_arrays, model_frame
     from mlops_assets.stores.bundles import SkopsScorer
     from mlops_assets.stores.prediction_log import output_columns
 
-    _, stores, model, _ = lived
+    stores, model = lived.stores, lived.model
     kept = stores.lake.read(model.name, "predictions").to_pandas()
     for version, served in kept.groupby("version"):
         bundle: Path = stores.registry.cached_bundle(model.name, str(version), stores.bundles)
@@ -118,5 +84,5 @@ def test_what_was_answered_over_http_is_what_the_fitted_pipeline_says(lived):
         assert difference.max() <= 0.01
 
 
-def test_nothing_is_left_behind(lived):
-    assert lived[3] == []
+def test_nothing_is_left_behind(lived: Lived):
+    assert lived.left == []

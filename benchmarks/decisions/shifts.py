@@ -2,7 +2,7 @@
 
 The rows of a data set are shuffled, so that nothing changes by itself; a version is trained on one
 half, and serves periods drawn from the other. After two quiet periods the shift begins and stays.
-Harmful ones cost the served version 6 points of accuracy or more, harmless ones at most half a
+Harmful ones cost the served version 5 points of accuracy or more, harmless ones at most half a
 point; each is made as strong as that needs, by trying it on rows that are not served.
 """
 
@@ -22,7 +22,7 @@ from mlops_assets.domain.contract import MISSING_CATEGORY
 from mlops_assets.domain.evaluation import Floats
 
 TRAINED, BEFORE, AFTER = 8, 2, 6
-HARM, HARMLESS = 0.06, 0.005
+HARM, HARMLESS = 0.05, 0.005
 TRIED_ROWS = 4_000
 # A retrain costs what the version loses in one period: more rows alone don't pay for it, harm does.
 PRICE_SHARE = 1.0
