@@ -17,9 +17,10 @@ demo: setup
 	$(VENV)/bin/mlops demo
 
 # Two workers: most of a test's time is waiting for processes. The tests of a file
-# stay together; those of pages come last and alone, since a busy machine draws pages late.
+# stay together, and the longest files begin first; those of pages come last and alone, since a busy
+# machine draws pages late.
 test: setup
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile -m "not browser"
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not browser"
 	$(VENV)/bin/python -m pytest -m browser
 
 lint: setup

@@ -18,6 +18,19 @@ import pytest
 pytest_plugins = ["mlops_assets_tests.loop_fixtures"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes begin first, so that no worker is left with one at the end.
+
+    They are those that ask for a timeout of their own, the longest first.
+    """
+
+    def asked_for(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("timeout")
+        return float(marker.args[0]) if marker else 0.0
+
+    items.sort(key=asked_for, reverse=True)
+
+
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """The system's Chromium; tests that need a browser are skipped without one."""
