@@ -10,12 +10,14 @@ from mlops_assets.assets import card_data
 from mlops_assets.domain import card
 from mlops_assets.domain.card import Notes, Verdict, VersionFacts
 from mlops_assets.domain.card_text import count, number
+from mlops_assets.domain.class_quality import ClassQuality
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, Task
 from mlops_assets.domain.evaluation import UNKNOWN_CLASS, calibration_error, metrics
 from mlops_assets.domain.features import as_arrays
 from mlops_assets.domain.gates import GateResult
 from mlops_assets.domain.importance import importances
 from mlops_assets.domain.intervals import SliceQuality, metric_intervals, slice_quality
+from mlops_assets.domain.quantile_quality import quantile_quality
 from mlops_assets.domain.splits import TrainingSet
 from mlops_assets.domain.training import Trial
 from mlops_assets.spec import Model, ModelSpec
@@ -60,6 +62,7 @@ def gather(
     bundle: Path,
     coverage: float,
     verdicts: tuple[GateResult, ...],
+    classes: tuple[ClassQuality, ...],
     found: Mapping[str, str],
 ) -> VersionFacts:
     """The facts, without the version's number, which is not known before it is registered.
@@ -135,6 +138,10 @@ def gather(
             "Dagster run": found.get("dagster_run_id", ""),
             "Why it was trained": found.get("reason", ""),
         },
+        classes=classes,
+        quantiles=quantile_quality(
+            refit.y, holdout.y, outputs, spec.training.quantiles, holdout.weights
+        ),
     )
 
 

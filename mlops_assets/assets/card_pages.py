@@ -1,5 +1,6 @@
 """The pages of a version's card: made of its facts, what people say today, and its reports."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,14 +90,15 @@ class Refreshed:
     problems: tuple[str, ...]
 
 
-def refresh(model: Model, stores: Stores) -> Refreshed:
+def refresh(model: Model, stores: Stores, also: Collection[str] = ()) -> Refreshed:
     """Make the pages anew of the versions that the newest reports are about, and the champion's.
 
-    A card that an older release of this software kept otherwise is told, and stays as it is.
+    And of those in `also`. A card that an older release of this software kept otherwise is told,
+    and stays as it is.
     """
     cards = Cards(stores.lake)
     champion = cards.champion(model.name)
-    wanted = {*cards.reported(model.name, model.spec.monitoring.restate + 1), champion}
+    wanted = {*cards.reported(model.name, model.spec.monitoring.restate + 1), champion, *also}
     found: dict[str, Pages] = {}
     problems = []
     for version in cards.versions(model.name):
@@ -104,10 +106,10 @@ def refresh(model: Model, stores: Stores) -> Refreshed:
             continue
         try:
             pages = pages_of(stores.lake, model.name, version, notes_of(model.spec))
+            publish(stores.mlflow_uri, pages.kept, pages.files())
         except DataError as error:
             problems.append(str(error))
             continue
-        publish(stores.mlflow_uri, pages.kept, pages.files())
         found[version] = pages
     return Refreshed(found.get(champion), tuple(found), tuple(problems))
 

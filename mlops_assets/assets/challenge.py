@@ -127,6 +127,7 @@ def make_challenger(
             bundle=bundle,
             coverage=coverage,
             verdicts=verdicts,
+            classes=by_class,
             found={**tags, **judged},
         )
         figures = figures_of(holdout, outputs, facts)

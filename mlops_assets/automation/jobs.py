@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from mlops_assets.assets.cards import moved
 from mlops_assets.domain.periods import CRON, KEY_FORMAT
 from mlops_assets.resources import MODEL_TAG, Stores, end_mlflow_on_run_finished
 from mlops_assets.spec import Model
@@ -116,6 +117,11 @@ def _rollback(model: Model) -> dg.JobDefinition:
                 },
             )
         )
+        event, problems = moved(model, stores, (record.from_version, record.to_version))
+        for problem in problems:
+            context.log.warning(problem)
+        if event:
+            context.log_event(event)
 
     @dg.job(
         name=job_name(model, "rollback"),

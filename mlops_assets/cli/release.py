@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_assets.domain.errors import ReleaseError, ServiceError
+from mlops_assets.domain.errors import MlopsError, ReleaseError, ServiceError
 from mlops_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ def actor() -> str:
 def _finish(settings: Settings, record: "ReleaseRecord", at: datetime, as_json: bool) -> None:
     """Tell Dagster, then the person, about a record that may be older than this command."""
     tell_dagster(settings, record)
+    _refresh_cards(settings, record)
     moved = record.at == at.isoformat()
     if as_json:
         content = {**asdict(record), "evidence": record.evidence_values, "moved": moved}
@@ -163,6 +164,32 @@ def _finish(settings: Settings, record: "ReleaseRecord", at: datetime, as_json: 
             f"{record.model}: version {record.to_version} already is the champion, since "
             f"{record.at[:16]} ({record.kind} {record.id} by {record.actor})."
         )
+
+
+def _refresh_cards(settings: Settings, record: "ReleaseRecord") -> None:
+    """Make the cards of both versions anew; what goes wrong is told, for the champion has moved."""
+    import dagster as dg
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from mlops_assets.assets.cards import moved
+    from mlops_assets.cli.specs import load_model
+    from mlops_assets.resources import Stores
+    from mlops_assets.stores.cards import Cards
+    from mlops_assets.stores.lake import Lake
+
+    if not Cards(Lake(settings.lake_root)).versions(record.model):
+        return
+    try:
+        model = load_model(settings, record.model)
+        versions = (record.from_version, record.to_version)
+        event, problems = moved(model, Stores.of(settings), versions)
+        if event:
+            with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+                instance.report_runless_asset_event(event)
+    except (MlopsError, dg.DagsterError, SQLAlchemyError) as error:
+        problems = (str(error).splitlines()[0],)
+    for problem in problems:
+        click.echo(f"{record.model}: a model card was not made anew: {problem}", err=True)
 
 
 def tell_dagster(settings: Settings, record: "ReleaseRecord") -> bool:

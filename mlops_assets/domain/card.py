@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
+from mlops_assets.domain.class_quality import ClassQuality
 from mlops_assets.domain.contract import Task
 from mlops_assets.domain.evaluation import Interval
 from mlops_assets.domain.importance import Importance
 from mlops_assets.domain.intervals import SliceQuality
+from mlops_assets.domain.quantile_quality import QuantileQuality
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ class VersionFacts:
     calibration error of a classification, or the mean error of a regression; `told` and `happened`
     are the mean probability and how often it came true, or the mean prediction and the mean label.
     `unseen` holds levels of the holdout that the version was not fitted on, with their share of
-    its rows. It was fitted on the rows from `fitted_from` until `fitted_until`; the holdout ends
-    at `known_until`. Times are ISO 8601.
+    its rows. `classes` is the holdout's quality class by class, `quantiles` that of a regression
+    with quantiles. It was fitted on the rows from `fitted_from` until `fitted_until`; the holdout
+    ends at `known_until`. Times are ISO 8601.
     """
 
     model: str
@@ -129,6 +132,8 @@ class VersionFacts:
     checks: tuple[str, ...]
     rejections: Rejections
     provenance: dict[str, str]
+    classes: tuple[ClassQuality, ...] = ()
+    quantiles: tuple[QuantileQuality, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -33,7 +33,51 @@ def quality(facts: VersionFacts, pictures: Mapping[str, str]) -> tuple[Block, ..
             f"The constant guess always says {what} of the training rows. Intervals are "
             "bootstrap intervals over rows; they say nothing of how the world may change."
         ),
+        *_classes(facts),
+        *_quantiles(facts),
         *_pictures(pictures, "confusion_matrix", "roc", "predicted_against_actual"),
+    )
+
+
+def _classes(facts: VersionFacts) -> tuple[Block, ...]:
+    """Class by class, where there are more than two: an average hides the rare ones."""
+    if facts.task != "multiclass" or not facts.classes:
+        return ()
+    rows = tuple(
+        (
+            one.name,
+            f"{one.rows:,}",
+            f"{one.share:.1%}",
+            f"{one.told:.1%}",
+            number(one.precision),
+            number(one.recall),
+            number(one.f1),
+            "" if one.log_loss is None else number(one.log_loss),
+        )
+        for one in facts.classes
+    )
+    head = ("class", "rows", "share", "told", "precision", "recall", "F1", "log loss")
+    return (
+        Table(head, rows),
+        Paragraph(
+            "Told is the mean probability of the class, which should be near its share. Precision, "
+            "recall and F1 are those of the class against all others."
+        ),
+    )
+
+
+def _quantiles(facts: VersionFacts) -> tuple[Block, ...]:
+    if not facts.quantiles:
+        return ()
+    rows = tuple(
+        (f"{one.quantile:g}", number(one.loss), number(one.guess)) for one in facts.quantiles
+    )
+    return (
+        Table(("quantile", "pinball loss", "constant guess"), rows),
+        Paragraph(
+            "The pinball loss is least where the predictions are that quantile of the label; the "
+            "constant guess always says the training rows' quantile."
+        ),
     )
 
 

@@ -157,19 +157,28 @@ def publish(tracking_uri: str, card: KeptCard, pages: Mapping[str, str]) -> str:
     """Put pages beside the version's run, in place of older ones; returns where they are.
 
     Local folders are written here, file by file atomically, because importing MLflow takes
-    seconds.
+    seconds. Raises DataError where they cannot be written.
     """
     place = urlsplit(card.artifacts)
     root = Path(url2pathname(place.path)) if place.scheme in ("", "file") else None
+    about = f"the card of version {card.facts.version} of {card.facts.model}"
     if root is not None and root.is_dir():
-        for name, text in pages.items():
-            write_atomically(root / FOLDER / name, text.encode(), durable=False)
+        try:
+            for name, text in pages.items():
+                write_atomically(root / FOLDER / name, text.encode(), durable=False)
+        except OSError as error:
+            raise DataError(f"{about} cannot be written beside its run: {error}") from error
         return str(root / FOLDER)
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     client = MlflowClient(tracking_uri=tracking_uri)
-    for name, text in pages.items():
-        client.log_text(card.run_id, text, f"{FOLDER}/{name}")
+    try:
+        for name, text in pages.items():
+            client.log_text(card.run_id, text, f"{FOLDER}/{name}")
+    except (MlflowException, OSError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{about} cannot be written beside its run: {line}") from error
     return f"{card.artifacts}/{FOLDER}"
 
 

@@ -83,6 +83,9 @@ def test_a_multiclass_model_passes_its_gates_and_compiles(loop: Loop, delays: Hi
     assert [record.data["class"] for record in records] == list(CLASSES)
     rows = sum(int(record.data["rows"]) for record in records)
     assert rows == shown["rows"].value["holdout"]
+    card = loop.materialization("delays", "model_card").metadata["model_card"].value
+    for record in records:
+        assert f"| {record.data['class']} | {int(record.data['rows']):,} |" in card
     bundle = loop.stores.registry.cached_bundle("delays", "1", loop.stores.bundles)
     assert load_scorer(bundle).contract.classes == CLASSES
 

@@ -2,6 +2,7 @@ import getpass
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import dagster as dg
@@ -10,8 +11,12 @@ from click.testing import CliRunner, Result
 
 from mlops_assets.cli import main
 from mlops_assets.settings import Settings
+from mlops_assets.stores.cards import Cards, KeptCard
 from mlops_assets.stores.clock import Clock
+from mlops_assets.stores.lake import Lake
 from mlops_assets_tests.cli.versions import MODEL, add_version, alias, store
+from mlops_assets_tests.domain.cards import facts as facts_of
+from mlops_assets_tests.loop import SHIPPED
 
 CHAMPION = dg.AssetKey([MODEL, "champion"])
 
@@ -121,6 +126,44 @@ def test_a_rollback_moves_back_and_is_recorded_and_shown_by_dagster(prepared: Se
     assert facts(event)["release"] == found["id"]
     assert facts(event)["reason"] == "angry customers"
     assert (event.tags or {})["dagster/data_version"] == "flight_delay-1"
+
+
+def test_the_cards_of_both_versions_tell_a_move_at_once(prepared: Settings, tmp_path: Path):
+    copy(SHIPPED / MODEL / "defs.yaml", prepared.models_dir / MODEL)
+    cards = Cards(Lake(prepared.lake_root))
+    for version in ("1", "2"):
+        add_version(prepared, judged_against="1" if version == "2" else "")
+        (tmp_path / version).mkdir()
+        known = facts_of(model=MODEL, version=version)
+        cards.keep(KeptCard(known, {}, "run", (tmp_path / version).as_uri()))
+        assert run("approve", MODEL, "--reason", "fine").exit_code == 0
+    pages = [tmp_path / version / "card" / "model_card.md" for version in ("1", "2")]
+    assert "Replaced by version 2" in pages[0].read_text()
+    assert "Released" in pages[1].read_text()
+    assert run("rollback", MODEL, "--reason", "angry customers").stderr == ""
+    assert "Made the champion again" in pages[0].read_text()
+    assert "Rolled back to version 1" in pages[1].read_text()
+    with dg.DagsterInstance.from_config(str(prepared.dagster_home)) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey([MODEL, "model_card"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    shown_card = facts(event.asset_materialization)
+    assert shown_card["version"] == "1"
+    assert shown_card["model_card"] == pages[0].read_text()
+
+
+def test_a_card_that_cannot_be_written_is_told_and_the_champion_moves(
+    prepared: Settings, tmp_path: Path
+):
+    copy(SHIPPED / MODEL / "defs.yaml", prepared.models_dir / MODEL)
+    add_version(prepared)
+    (tmp_path / "card").write_text("in the way")
+    known = facts_of(model=MODEL, version="1")
+    Cards(Lake(prepared.lake_root)).keep(KeptCard(known, {}, "run", tmp_path.as_uri()))
+    result = run("approve", MODEL)
+    assert result.exit_code == 0
+    assert "a model card was not made anew: the card of version 1" in result.stderr
+    assert alias(prepared, "champion") == "1"
 
 
 def test_a_rollback_without_a_previous_champion_is_refused(prepared: Settings):

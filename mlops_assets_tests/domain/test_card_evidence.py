@@ -1,6 +1,8 @@
 from mlops_assets.domain.card_evidence import calibration, importance, quality, slices
+from mlops_assets.domain.class_quality import ClassQuality
 from mlops_assets.domain.document import Paragraph, Picture, Table
 from mlops_assets.domain.importance import Importance
+from mlops_assets.domain.quantile_quality import QuantileQuality
 from mlops_assets_tests.domain.cards import facts, interval
 
 
@@ -37,3 +39,22 @@ def test_the_metric_that_decides_comes_first():
     (table, *_) = quality(facts(primary_metric="roc_auc"), {})
     assert isinstance(table, Table)
     assert table.rows[0][0] == "area under the ROC curve (decides)"
+
+
+def test_a_classifier_of_more_than_two_classes_is_told_class_by_class():
+    rare = ClassQuality("lost", 12, 0.03, 0.021, 0.5, 0.25, 0.333, 1.25)
+    new = ClassQuality("new", 0, 0.0, 0.001, 0.0, 0.0, 0.0, None)
+    one = facts(task="multiclass", classes=(rare, new))
+    (_, _, table, told) = quality(one, {})
+    assert isinstance(table, Table)
+    assert table.rows[0] == ("lost", "12", "3.0%", "2.1%", "0.5", "0.25", "0.333", "1.25")
+    assert table.rows[1][-1] == ""
+    assert isinstance(told, Paragraph)
+    assert len(quality(facts(classes=(rare, new)), {})) == 2
+
+
+def test_a_regression_with_quantiles_shows_their_losses_beside_a_guess():
+    one = facts(task="regression", quantiles=(QuantileQuality(0.9, 1.25, 4.5),))
+    (_, _, table, _) = quality(one, {})
+    assert isinstance(table, Table)
+    assert table.rows == (("0.9", "1.25", "4.5"),)

@@ -81,3 +81,9 @@ def test_pages_replace_older_ones_in_the_runs_own_folder(tmp_path: Path):
         publish("sqlite://", kept("2", folder.as_uri()), {"model_card.md": text})
     assert [path.name for path in (folder / "card").iterdir()] == ["model_card.md"]
     assert (folder / "card" / "model_card.md").read_text() == "new"
+
+
+def test_pages_that_cannot_be_written_are_told(tmp_path: Path):
+    (tmp_path / "card").write_text("in the way")
+    with pytest.raises(DataError, match="the card of version 2 of parcels cannot be written"):
+        publish("sqlite://", kept("2", tmp_path.as_uri()), {"model_card.md": "x"})
