@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mlops_assets.settings import PROJECT_ROOT
+from mlops_assets.stores.online import OnlineStore
 from mlops_assets_tests.deploy import commands
 from mlops_assets_tests.deploy.conftest import (
     APP,
@@ -123,6 +124,21 @@ def test_the_parts_find_each_other(compose: dict[str, Any]):
     storage = documents(DEPLOY / "dagster" / "dagster.yaml")[0]["storage"]["postgres"]
     assert storage["postgres_db"]["username"] == "mlops"
     assert storage["postgres_db"]["db_name"] == services["postgres"]["environment"]["POSTGRES_DB"]
+
+
+def test_code_and_replicas_share_the_online_store(compose: dict[str, Any]):
+    services = compose["services"]
+    environments = [services[name]["environment"] for name in ("dagster-code", "serving")]
+    (url,) = {one["MLOPS_ONLINE_URL"] for one in environments}
+    assert OnlineStore(url).is_remote
+    found = re.fullmatch(r"postgresql://(\w+)@(\w+):5432/(\w+)", url)
+    assert found is not None
+    user, host, database = found.groups()
+    assert (user, host) == (services["postgres"]["environment"]["POSTGRES_USER"], "postgres")
+    made = (DEPLOY / "postgres" / "databases.sql").read_text()
+    assert f"CREATE DATABASE {database} OWNER {user};" in made
+    assert "pgpass" in services["serving"]["secrets"]
+    assert {one["PGPASSFILE"] for one in environments} == {"/run/secrets/pgpass"}
 
 
 def test_paths_in_containers_are_in_the_images(compose: dict[str, Any]):

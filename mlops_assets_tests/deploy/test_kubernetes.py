@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema
 import kubernetes_validate
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from mlops_assets.settings import PROJECT_ROOT
+from mlops_assets.stores.online import OnlineStore
 from mlops_assets_tests.deploy import commands
 from mlops_assets_tests.deploy.conftest import DEPLOY, SETTINGS, documents, environment_of, walk
 
@@ -328,9 +330,23 @@ def test_every_pod_with_replicas_has_a_follower_that_shares_its_home(name: str):
     replica, follower = container(name, REPLICAS[name]), container(name, "follower")
     assert follower["command"] == ["python", "-m", "serving.sidecar"]
     assert follower["volumeMounts"] == replica["volumeMounts"]
-    keys = {"secretRef": {"name": "lake-credentials", "optional": True}}
-    assert follower["envFrom"] == [*replica["envFrom"], keys]
+    settings = [one for one in replica["envFrom"] if "configMapRef" in one]
+    lake, online = (
+        {"secretRef": {"name": name, "optional": True}}
+        for name in ("lake-credentials", "online-store")
+    )
+    assert follower["envFrom"] == [*settings, lake]
+    assert replica["envFrom"] == [*settings, online]
     assert container("deployment", "serving")["command"][-1] == "--no-follow"
+
+
+def test_the_past_is_looked_up_in_a_database_that_all_replicas_reach():
+    (settings,) = (one for one in objects() if one["metadata"]["name"] == "serving-settings")
+    url = urlsplit(settings["data"]["MLOPS_ONLINE_URL"])
+    assert (url.scheme, url.password) == ("postgresql", None)
+    assert OnlineStore(url.geturl()).is_remote
+    described = (PROJECT_ROOT / "docs" / "deploy.md").read_text()
+    assert "create secret generic online-store --from-literal=PGPASSWORD=" in described
 
 
 def test_no_secret_is_in_the_files_and_tokens_are_asked_for():
