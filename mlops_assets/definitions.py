@@ -32,6 +32,10 @@ def defs() -> dg.Definitions:
         ],
         executor=dg.in_process_executor,
     )
+    if not model_folders(settings.models_dir):
+        # The last model may have been removed, which the sensor on removed models has to see.
+        log.error("there is no model in %s: is MLOPS_MODELS_DIR right?", settings.models_dir)
+        return shared
     try:
         models = _models(settings.models_dir)
     except LOAD_ERRORS:

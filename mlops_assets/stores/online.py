@@ -154,9 +154,7 @@ class OnlineStore:
     def _reading(self) -> Iterator[Any]:
         """A cursor on this thread's connection, in one transaction."""
         with reported(self._database):
-            connection = getattr(self._local, "connection", None)
-            if connection is None:
-                connection = self._local.connection = self._database.reader()
+            connection = self._connected()
             try:
                 cursor = connection.cursor()
                 cursor.execute(self._database.snapshot)
@@ -164,6 +162,18 @@ class OnlineStore:
                 connection.rollback()
             except Exception:
                 # Whatever is wrong with a connection, the next one may be well.
-                self._local.connection = None
+                self._local.opened = None
                 connection.close()
                 raise
+
+    def _connected(self) -> Any:
+        """This thread's connection to the database that there is now."""
+        # SQLite itself would read on from a file that was moved away or replaced.
+        place = self._database.place()
+        opened = getattr(self._local, "opened", None)
+        if opened is not None and opened[1] != place:
+            opened[0].close()
+            opened = None
+        if opened is None:
+            opened = self._local.opened = (self._database.reader(), place)
+        return opened[0]

@@ -1,7 +1,7 @@
 """What differs between the databases that an online store may be."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,11 @@ class Sqlite:
     def sql(self, statement: str) -> str:
         """The statement with this database's marks for parameters."""
         return statement
+
+    def place(self) -> Hashable:
+        """Which file there is; OSError if there is none. Another one takes a new connection."""
+        found = self._path.stat()
+        return found.st_dev, found.st_ino
 
     def writer(self) -> Any:
         """A connection that may write."""
@@ -72,6 +77,10 @@ class Postgres:
     def sql(self, statement: str) -> str:
         """The statement with this database's marks for parameters."""
         return statement.replace("?", "%s")
+
+    def place(self) -> Hashable:
+        """A server's connection ends with its database."""
+        return None
 
     def writer(self) -> Any:
         """A connection that may write."""

@@ -53,10 +53,48 @@ def test_a_model_whose_folder_is_removed_is_retired_after_some_looks(loop: Loop,
     assert "leaves is retired by sensor" in said_last
     assert f"its folder {tmp_path / 'leaves'} was removed" in said_last
     assert (loop.alias("leaves"), loop.alias("stays")) == ("", "1")
-    assert json.loads(cursor) == {"stays": 0}
+    assert json.loads(cursor)["models"] == {"stays": 0}
     row = RetirementLog(loop.stores.lake).current("leaves")
     assert row is not None
     assert (row.version, row.actor) == ("1", "sensor")
+
+
+def test_the_last_model_is_retired_too(loop: Loop, tmp_path: Path):
+    register(loop, "only")
+    folder = tmp_path / "models" / "only"
+    folder.mkdir(parents=True)
+    (folder / "defs.yaml").touch()
+    cursor, _ = ticks(loop, folder.parent, 1)
+    shutil.rmtree(folder)
+    cursor, said = ticks(loop, folder.parent, LOOKS, cursor)
+    assert said[:-1] == ["only: its folder is missing"] * (LOOKS - 1)
+    assert "only is retired by sensor" in said[-1]
+    assert loop.alias("only") == ""
+    assert ticks(loop, folder.parent, 1, cursor)[1] == ["0 models are there"]
+    # Dagster loads what is left.
+    assert loop.load(folder.parent).resolve_sensor_def("removed_models")
+
+
+@pytest.mark.parametrize("how", ["away", "another folder", "an older cursor"])
+def test_a_folder_of_models_that_is_not_the_one_it_was_retires_nothing(
+    loop: Loop, tmp_path: Path, how: str
+):
+    """As where a disk is not mounted, or a checkout is made anew."""
+    models = tmp_path / "models"
+    (models / "anybody").mkdir(parents=True)
+    (models / "anybody" / "defs.yaml").touch()
+    cursor, _ = ticks(loop, models, 1)
+    models.rename(tmp_path / "elsewhere")
+    if how == "another folder":
+        models.mkdir()
+    elif how == "an older cursor":
+        cursor = json.dumps({"anybody": 0})
+    cursor, said = ticks(loop, models, LOOKS + 1, cursor)
+    assert said == [f"{models} is away or another folder: nothing is retired"] * (LOOKS + 1)
+    if models.exists():
+        models.rmdir()
+    (tmp_path / "elsewhere").rename(models)
+    assert ticks(loop, models, 1, cursor)[1] == ["1 models are there"]
 
 
 def test_a_model_that_was_never_trained_is_forgotten(loop: Loop, tmp_path: Path):
@@ -65,7 +103,7 @@ def test_a_model_that_was_never_trained_is_forgotten(loop: Loop, tmp_path: Path)
     cursor = json.dumps({"unborn": LOOKS - 1, "other": 0})
     cursor, said = ticks(loop, tmp_path, 1, cursor)
     assert said == ["unborn has no version: there is nothing to retire."]
-    assert json.loads(cursor) == {"other": 0}
+    assert json.loads(cursor)["models"] == {"other": 0}
 
 
 @pytest.mark.parametrize("how", ["retired", "removed"])

@@ -9,7 +9,7 @@ def after(*looks: set[str]) -> list[tuple[str, ...]]:
     known: dict[str, int] = {}
     found = []
     for there in looks:
-        seen = look(known, there)
+        seen = look(known, there, is_same=True)
         known = seen.missing
         found.append(seen.removed)
     return found
@@ -26,10 +26,14 @@ def test_a_model_that_comes_back_in_time_was_never_away():
 
 
 def test_a_model_that_was_never_seen_cannot_be_removed():
-    assert look({}, {"a"}).missing == {"a": 0}
+    assert look({}, {"a"}, is_same=False).missing == {"a": 0}
+
+
+def test_the_last_model_counts_where_the_folder_of_all_is_still_the_same():
+    assert after({"a"}, *[set[str]()] * LOOKS) == [*[()] * LOOKS, ("a",)]
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(0, LOOKS - 1)))
-def test_folders_that_are_all_away_prove_nothing(before: dict[str, int]):
-    assert look(before, ()).missing == before
-    assert look(before, ()).removed == ()
+def test_folders_that_are_all_away_with_what_held_them_prove_nothing(before: dict[str, int]):
+    found = look(before, (), is_same=False)
+    assert (found.missing, found.removed) == (before, ())

@@ -149,6 +149,20 @@ def test_a_store_that_is_away_says_so_and_is_found_again(tmp_path: Path):
     assert fresh.read("m", {"who": ["a"]})[0] == Published(None, 1, 1)
 
 
+def test_a_store_that_is_moved_away_or_replaced_under_a_reader_is_noticed(tmp_path: Path):
+    path, reader = tmp_path / "history.db", OnlineStore(f"sqlite:///{tmp_path}/history.db")
+    reader.publish("m", [("who", "a", history(1))], since=None, until=1)
+    assert reader.published("m") == Published(None, 1, 1)
+    path.rename(tmp_path / "elsewhere.db")
+    for _ in range(2):
+        with pytest.raises(StoreAwayError, match="MLOPS_ONLINE_URL"):
+            reader.read("m", {"who": ["a"]})
+    OnlineStore(f"sqlite:///{path}").publish("m", [], since=None, until=2)
+    assert reader.published("m") == Published(None, 2, 0)
+    (tmp_path / "elsewhere.db").replace(path)
+    assert reader.published("m") == Published(None, 1, 1)
+
+
 def test_a_damaged_store_says_so(tmp_path: Path):
     path = tmp_path / "history.db"
     path.write_bytes(b"no database" * 1000)
