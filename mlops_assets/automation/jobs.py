@@ -1,11 +1,11 @@
 """A model's jobs: ingest, watch, close and restate a period, train, backtest, roll back."""
 
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from mlops_assets.assets.cards import moved
 from mlops_assets.domain.periods import CRON, KEY_FORMAT
 from mlops_assets.resources import MODEL_TAG, Stores, end_mlflow_on_run_finished
 from mlops_assets.spec import Model
@@ -34,7 +34,14 @@ def job_name(model: Model, job: str) -> str:
     return f"{model.name}__{job}"
 
 
-def jobs(model: Model) -> dict[str, Any]:
+# Makes the cards anew of versions that came to serve or no longer do: what Dagster is to be told,
+# and what went wrong.
+RefreshCards = Callable[
+    [Model, Stores, Collection[str]], tuple[dg.AssetMaterialization | None, tuple[str, ...]]
+]
+
+
+def jobs(model: Model, refresh_cards: RefreshCards) -> dict[str, Any]:
     """A model's jobs by their short names. Steps of a run follow each other in one process."""
     release = () if model.spec.gates.approval == "manual" else ("champion", "model_card")
     online = ("online_history",) if model.spec.history else ()
@@ -72,7 +79,7 @@ def jobs(model: Model) -> dict[str, Any]:
             ("policy_backtest",),
             "Replay the history through every policy; nothing is released.",
         ),
-        _rollback(model),
+        _rollback(model, refresh_cards),
     ]
     return {job.name.removeprefix(job_name(model, "")): job for job in found}
 
@@ -88,7 +95,7 @@ def _asset_job(model: Model, name: str, assets: tuple[str, ...], description: st
     )
 
 
-def _rollback(model: Model) -> dg.JobDefinition:
+def _rollback(model: Model, refresh_cards: RefreshCards) -> dg.JobDefinition:
     @dg.op(name=f"{model.name}__move_alias_back", description="Restore the previous champion.")
     def move_alias_back(context: dg.OpExecutionContext, stores: Stores) -> None:
         from mlops_assets.stores.incidents import Finding
@@ -117,7 +124,7 @@ def _rollback(model: Model) -> dg.JobDefinition:
                 },
             )
         )
-        event, problems = moved(model, stores, (record.from_version, record.to_version))
+        event, problems = refresh_cards(model, stores, (record.from_version, record.to_version))
         for problem in problems:
             context.log.warning(problem)
         if event:

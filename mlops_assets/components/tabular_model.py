@@ -84,7 +84,7 @@ class TabularModel(dg.Component):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, jobs, schedule and sensors of the model."""
         seconds = Settings.load().sensor_seconds
-        found = jobs(self.model)
+        found = jobs(self.model, cards.moved)
         spec = self.model.spec
         also = (
             *((online.online_history,) if spec.history else ()),
