@@ -1,13 +1,12 @@
 """From the source to model-ready rows: raw_data, validated_data, features."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
 import dagster as dg
 
+from mlops_assets.assets.data_checks import RAW_CHECKS, Judged, newest, note
 from mlops_assets.assets.options import key, materialized, options, tell
 from mlops_assets.domain.errors import DataError, SourceAwayError, SourceError
 from mlops_assets.domain.periods import SHORTEST
@@ -18,14 +17,6 @@ from mlops_assets.spec import Model
 RETRIES = dg.RetryPolicy(
     max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
-# The share of a period that may lie between its newest row and its end.
-STALE_SHARE = 0.25
-RAW_CHECKS = {
-    "volume": "The period has enough rows.",
-    "freshness": "The newest row is near the period's end.",
-    "schema_change": "Columns have the types they had before.",
-    "gaps": "Of all periods in the lake, none between the first and the last is without rows.",
-}
 
 
 def raw_data(model: Model) -> dg.AssetsDefinition:
@@ -64,9 +55,9 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
                         "dagster/row_count": rows.num_rows,
                         "content_hash": versions[period],
                         "changed": written[period].changed,
-                        "newest_row": str(_newest(rows, model.spec.event_time)),
+                        "newest_row": str(newest(rows, model.spec.event_time)),
                     }
-                    _note(notes, model, period, rows, types)
+                    note(notes, model, period, rows, types)
                 tell(context, periods, group, sum(rows.num_rows for rows in group.values()))
         except SourceAwayError:
             raise
@@ -87,40 +78,6 @@ def raw_data(model: Model) -> dg.AssetsDefinition:
             )
 
     return _raw_data
-
-
-def _newest(rows: Any, event_time: str) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.max(rows[event_time]).as_py()
-
-
-def _note(
-    notes: Mapping[str, list[str]], model: Model, period: str, rows: Any, types: Mapping[str, str]
-) -> None:
-    """Write down what is unusual about a period, by check."""
-    spec, bounds = model.spec, model.calendar.bounds(period)
-    if rows.num_rows < spec.validation.min_rows:
-        notes["volume"].append(
-            f"{period}: {rows.num_rows} rows, at least {spec.validation.min_rows} expected"
-        )
-    newest = _newest(rows, spec.event_time)
-    if newest is None or bounds.end - newest > STALE_SHARE * (bounds.end - bounds.start):
-        notes["freshness"].append(f"{period}: newest row {newest}, ends {bounds.end}")
-    known = notes["schema_change"]
-    known += [change for change in _changes(types, rows) if change not in known]
-
-
-def _changes(known: Mapping[str, str], rows: Any) -> list[str]:
-    """Columns whose type is not the one that the table has; the lake would hide the difference."""
-    from mlops_assets.stores.tables import storable
-
-    found = {field.name: str(field.type) for field in storable(rows.slice(0, 0)).schema}
-    return [
-        f"{name}: {known.get(name, 'absent')} became {kind}"
-        for name, kind in found.items()
-        if known and known.get(name) != kind
-    ]
 
 
 def validated_data(model: Model) -> dg.AssetsDefinition:
@@ -156,7 +113,7 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
 
         lake, periods = stores.lake, context.partition_keys
         contract = model.spec.rows_contract()
-        judged = _Judged(model.spec.validation.max_rejected_share)
+        judged = Judged(model.spec.validation.max_rejected_share)
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         for group in from_lake(lake, model.name, "raw_data", periods):
@@ -185,45 +142,6 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
             yield from materialized(context, versions, metadata)
 
     return _validated_data
-
-
-@dataclass
-class _Judged:
-    """What became of the rows of a run; `limit` is the share of a period that may be bad."""
-
-    limit: float
-    rejected: int = 0
-    total: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    refused: list[str] = field(default_factory=list)
-
-    def refuse(self, good: Mapping[str, Any], bad: Mapping[str, Any]) -> list[str]:
-        """Count the rows of a group of periods; those periods of which too many are bad."""
-        totals = {period: len(good[period]) + len(bad[period]) for period in bad}
-        self.total += sum(totals.values())
-        self.rejected += sum(len(rows) for rows in bad.values())
-        shares = {period: len(bad[period]) / max(total, 1) for period, total in totals.items()}
-        refused = {period: share for period, share in shares.items() if share > self.limit}
-        self.refused += [f"{period}: {share:.2%}" for period, share in refused.items()]
-        return list(refused)
-
-    def check(self, asset: dg.AssetKey) -> dg.AssetCheckResult:
-        """Whether every period was within the limit."""
-        from mlops_assets.assets.tables import reasons_table
-
-        description = (
-            f"{self.rejected} of {self.total} rows rejected (limit {self.limit:.2%} of a period)"
-        )
-        if self.refused:
-            worst = ", ".join(reason for reason, _ in self.failures.most_common(3))
-            description += f"; refused {', '.join(self.refused)}; mostly {worst}"
-        return dg.AssetCheckResult(
-            passed=not self.refused,
-            check_name="contract",
-            asset_key=asset,
-            description=description,
-            metadata={"rejected_rows": self.rejected, "reasons": reasons_table(self.failures)},
-        )
 
 
 def features(model: Model) -> dg.AssetsDefinition:
