@@ -101,6 +101,9 @@ def test_the_rollback_job_restores_the_version_before(
     record = loop.stores.releases.history(MODEL)[-1]
     assert (record.kind, record.actor, record.reason) == ("rollback", "ada", "it harms")
     assert loop.materialization(MODEL, "champion").metadata["version"].value == "1"
+    card = loop.materialization(MODEL, "model_card").metadata
+    assert card["version"].value == "1"
+    assert "Made the champion again" in card["model_card"].value
     # The same rollback, delivered twice, does not swing back.
     assert loop.run(f"{MODEL}__rollback", tags=tags).success
     assert loop.alias(MODEL) == "1"
