@@ -448,6 +448,11 @@ class ModelSpec(Part):
         """How the inputs from the past are computed."""
         return tuple(rule.rule(self.entity, self.period.every) for rule in self.history)
 
+    @property
+    def functions_digest(self) -> str:
+        """The sha256 of features.py, where inputs from the past are computed with it."""
+        return next((rule.digest for rule in self.history if rule.function), "")
+
     def derived_steps(self) -> list[dict[str, Any]]:
         """The derived columns that are steps of the pipeline."""
         return [rule.as_step() for rule in self.derived if rule.part is None]

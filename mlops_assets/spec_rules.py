@@ -13,7 +13,7 @@ from mlops_assets.domain.periods import Calendar
 from mlops_assets.spec import LOWER_IS_BETTER, TASK_METRICS, ModelSpec
 
 LAKE_COLUMNS = ("period", "reasons")
-LABEL_COLUMNS = ("label", "label_known_at", "row_weight")
+LABEL_COLUMNS = ("label", "label_known_at", "row_weight", "history_digest")
 # Columns of the lake's own tables and of the prediction log, and outputs of ONNX graphs.
 RESERVED = (
     *LAKE_COLUMNS,

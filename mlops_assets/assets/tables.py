@@ -11,7 +11,7 @@ import pyarrow as pa
 from mlops_assets.domain.bins import Bins
 from mlops_assets.domain.class_quality import ClassQuality
 from mlops_assets.domain.features import DeriveColumns, model_frame
-from mlops_assets.domain.labels import KNOWN_AT, LABEL, WEIGHT
+from mlops_assets.domain.labels import DIGEST, KNOWN_AT, LABEL, WEIGHT
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.stores.identified import identified
 
@@ -35,6 +35,8 @@ def feature_rows(
     frame = model_frame(rows, contract.columns)
     who = known[["entity", "event_time"]]
     truth = known[[LABEL, KNOWN_AT, *([WEIGHT] if spec.weight else [])]]
+    if spec.functions_digest:
+        truth = truth.assign(**{DIGEST: spec.functions_digest})
     return pd.concat([who, frame, _derived(frame, spec), truth], axis=1)
 
 

@@ -11,6 +11,8 @@ LABEL = "label"
 KNOWN_AT = "label_known_at"
 # How much a row counts, where the spec names a column that tells it.
 WEIGHT = "row_weight"
+# Which features.py the inputs from the past were computed with.
+DIGEST = "history_digest"
 
 
 def labels(

@@ -8,7 +8,16 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops_assets.domain.errors import NotTrainableError
-from mlops_assets.domain.labels import KNOWN_AT, LABEL, WEIGHT, classes_of, encode, known, recode
+from mlops_assets.domain.labels import (
+    DIGEST,
+    KNOWN_AT,
+    LABEL,
+    WEIGHT,
+    classes_of,
+    encode,
+    known,
+    recode,
+)
 from mlops_assets.domain.splits import PeriodRows, TrainingSet, split_periods
 from mlops_assets.spec import Model
 from mlops_assets.stores.lake import PERIOD, Lake, content_hash
@@ -48,7 +57,8 @@ def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> Trainin
 
     Only rows whose label was known at `now` are counted, in periods whose labels had matured: the
     first labels of a younger one are those of its easy rows. `last` limits the periods that a
-    model is fitted on. Raises NotTrainableError when there are too few.
+    model is fitted on. Raises NotTrainableError when there are too few, or when some were made
+    with another features.py than the spec's.
     """
     if not lake.exists(model.name, "features"):
         raise NotTrainableError(f"{model.name} has no features yet: materialise its data assets.")
@@ -56,6 +66,7 @@ def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> Trainin
     version = lake.version(model.name, "features")
     matured = set(model.matured(now))
     parts: dict[str, PeriodRows] = {}
+    others: set[str] = set()
     for period in lake.periods(model.name, "features"):
         if period not in matured:
             continue
@@ -64,6 +75,8 @@ def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> Trainin
         if len(kept):
             table = pa.Table.from_pandas(kept, preserve_index=False)
             parts[period] = PeriodRows(period, len(kept), content_hash(table))
+            if not _of_these_functions(model, kept):
+                others.add(period)
     split = split_periods(
         tuple(parts),
         validation=training.validation,
@@ -71,6 +84,12 @@ def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> Trainin
         last=last,
         least=training.window.min,
     )
+    old = [period for period in split.periods if period in others]
+    if old:
+        raise NotTrainableError(
+            f"the features of {model.name} in {len(old)} periods ({old[0]} … {old[-1]}) were "
+            f"computed with another features.py: run the job {model.name}__ingest for them again"
+        )
     manifest = TrainingSet(
         model=model.name,
         as_of=now.isoformat(),
@@ -151,6 +170,12 @@ def coverage(model: Model, lake: Lake, manifest: TrainingSet, periods: tuple[str
         columns=[LABEL, KNOWN_AT],
     ).to_pandas()
     return float(known(rows, datetime.fromisoformat(manifest.as_of)).mean()) if len(rows) else 0.0
+
+
+def _of_these_functions(model: Model, rows: pd.DataFrame) -> bool:
+    """Whether the inputs from the past are what the spec's functions compute."""
+    digest = model.spec.functions_digest
+    return not digest or (DIGEST in rows and bool((rows[DIGEST] == digest).all()))
 
 
 def _known_rows(table: pa.Table, now: datetime) -> pd.DataFrame:

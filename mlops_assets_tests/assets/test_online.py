@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from dagster import FreshnessPolicy
 
+from mlops_assets.domain.errors import NotTrainableError
 from mlops_assets.domain.features import as_arrays, model_frame
-from mlops_assets.stores import monitoring
+from mlops_assets.stores import monitoring, training_rows
 from mlops_assets.stores.batch_history import BatchPast
 from mlops_assets.stores.batch_run import BatchPlan, run_batch
 from mlops_assets.stores.bundles import load_scorer
@@ -174,6 +176,20 @@ def test_drift_of_an_entitys_past_is_watched_and_of_a_zones_is_not(
     drift = monitoring.kept(loop.stores.lake, "regulars", "drift_reports")[DAY]
     watched = {test["column"] for test in drift["columns"]}
     assert set(NAMES) - watched == {"zone_hours"}
+
+
+def test_features_of_another_function_are_not_trained_on(loop: Loop, regulars: History):
+    model = loop.model("regulars")
+    now = utc("2026-01-12")
+    frozen = training_rows.freeze(model, loop.stores.lake, now, None)
+    history = tuple(
+        rule.model_copy(update={"digest": "other"}) if rule.function else rule
+        for rule in model.spec.history
+    )
+    changed = replace(model, spec=model.spec.model_copy(update={"history": history}))
+    with pytest.raises(NotTrainableError, match=r"were computed with another features\.py: run"):
+        training_rows.freeze(changed, loop.stores.lake, now, None)
+    assert frozen.split.periods
 
 
 def test_a_period_that_is_over_and_not_published_is_told(loop: Loop, answered: pd.DataFrame):

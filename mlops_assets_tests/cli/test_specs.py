@@ -34,6 +34,12 @@ def test_mistakes_between_the_parts_are_told_too(tmp_path: Path):
         load_model(settings(tmp_path, task="multiclass"), "parcels")
 
 
+def test_a_function_that_is_not_there_is_told_with_its_line(tmp_path: Path):
+    rule = {"name": "trend", "entity": "zone", "function": "trend", "window": "7d"}
+    with pytest.raises(SpecError, match=r"defs\.yaml:\d+: history\.0\.function: there is no feat"):
+        load_model(settings(tmp_path, history=[rule]), "parcels")
+
+
 def test_a_model_that_is_not_there_is_told_with_those_that_are(tmp_path: Path):
     with pytest.raises(SpecError, match=r"no model 'letters' in .*; there are parcels"):
         load_model(settings(tmp_path), "letters")
