@@ -13,7 +13,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 PERIOD = "period"
 # Rows are found by their period. Statistics of every column in every file would only make the
-# log, which is read and written as a whole, several times as long.
+# log, which is read and written as a whole, several times as long (docs/adr/0023).
 CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "0"}
 
 
