@@ -100,6 +100,12 @@ def check_model(name: str, folder: "Path", now: datetime) -> Checked:
         away = Finding("source", "problem", ("source",), str(error))
         return Checked(name, file, 0, 0, (*found_first, away))
     found = findings(Table(model, sample.frame, sample.times, now))
+    if sample.timeless:
+        message = (
+            f"{sample.timeless:,} rows have no {spec.event_time}: they belong to no period, "
+            "and are never read; correct them in the source, if they matter"
+        )
+        found = (Finding("timeless", "warning", ("event_time",), message), *found)
     if is_in_order(spec.source, folder, spec.event_time) is False:
         message = "rows are not in order of time: no harm, they are sorted when they are read"
         found = (*found, Finding("unsorted", "note", ("source",), message))

@@ -174,6 +174,12 @@ def _show(
     console.print(f"Looked at {len(sample.times):,} rows, {span}{seen}.", soft_wrap=True)
     for key, value in found.items():
         console.print(f"The file has {value!r} as its {key}.", soft_wrap=True)
+    if sample.timeless:
+        console.print(
+            f"! {sample.timeless:,} rows have no {drafted.asked.event_time}: they belong to no "
+            "period, and are never read.",
+            soft_wrap=True,
+        )
     if sample.nested:
         names = ", ".join(sample.nested)
         console.print(f"Passed over lists and structures: {names}.", soft_wrap=True)

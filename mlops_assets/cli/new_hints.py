@@ -3,6 +3,7 @@
 Both can be had without touching the table: by saying how it writes times, or with a query.
 """
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,20 +11,43 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlops_assets.spec_source import Source
 
+# Seconds or milliseconds since 1970, from 2001 to 2286.
+SECONDS = re.compile(r"[1-9]\d{9}(\d{3})?(\.0)?")
+MILLISECONDS = 13
+
 
 def time_hint(source: "Source", folder: Path, column: str, origin: str) -> str:
     """Why `column` cannot be the event time, and what to type instead."""
     from mlops_assets.spec_source import CsvSource
-    from mlops_assets.stores.csv_writing import formats_of
+    from mlops_assets.stores.csv_writing import formats_of, odd_time
     from mlops_assets.stores.sample import time_columns
 
     told = f"--time {column}: the column holds no times"
     if isinstance(source, CsvSource):
+        odd = odd_time(source, folder, column)
+        if odd:
+            row, text = odd
+            made = f"SELECT * REPLACE (try_cast({column} AS TIMESTAMP) AS {column})"
+            return (
+                f"--time {column}: the column holds times, but {text!r} in row {row:,}. Correct "
+                "it, or make what is no time a missing one: "
+                f'--from "{made} {_from(source, origin)}"'
+            )
         example, formats = formats_of(source, folder, column)
         told += f" in ISO 8601, but such as {example!r}" if example else ""
         if formats:
             written = " or ".join(f"--time-format {shlex.quote(form)}" for form in formats[:2])
             return f"{told}. Add {written}{', whichever it is' if formats[1:] else ''}."
+        seconds = SECONDS.fullmatch(example)
+        if seconds:
+            unit = "" if len(example) < MILLISECONDS else " / 1000"
+            made = (
+                f"SELECT * REPLACE (make_timestamp(({column}{unit} * 1000000)::BIGINT) AS {column})"
+            )
+            return (
+                f"{told}. If these are {'milli' if unit else ''}seconds since 1970: "
+                f'--from "{made} {_from(source, origin)}"'
+            )
     able = ", ".join(time_columns(source, folder)) or "none"
     made = f"SELECT *, make_date(year, month, day) AS event_date {_from(source, origin)}"
     return (

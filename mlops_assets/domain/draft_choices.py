@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
@@ -13,10 +13,13 @@ from mlops_assets.domain.contract import Task
 from mlops_assets.domain.errors import DataError, NoKeyError
 from mlops_assets.domain.periods import Every
 from mlops_assets.domain.profiling import ColumnProfile, choose_key, delays, repeated_keys
+from mlops_assets.domain.trainable import MOST_LEVELS
 
 MOST_CLASSES = 50
 # Whole numbers with at most so many values are taken for classes.
 FEW_VALUES = 10
+# Each level of an entity that a model could learn from is seen so often on average.
+SEEN_AGAIN = 20
 # The history is cut into so many stretches, where each has enough rows.
 STRETCHES, LEAST_ROWS = 10, 100
 # A time column that lies before the event in more rows than this doesn't tell when a label came.
@@ -93,6 +96,21 @@ def choose_entity(
             "name the nearest with --entity and have the repeats rejected."
         )
     return Choice("entity", key.column, key.reason)
+
+
+def told_of_levels(entity: Choice, columns: Mapping[str, ColumnProfile]) -> Choice:
+    """The choice, with a word on what a model would learn from an entity of few levels."""
+    column = columns[entity.chosen]
+    if column.kind not in ("category", "integer") or column.distinct > MOST_LEVELS:
+        return entity
+    if SEEN_AGAIN * column.distinct > column.rows:
+        return entity
+    name = entity.chosen
+    reason = (
+        f"{entity.reason}; an entity is no input: where a model shall learn from its "
+        f"{column.distinct} levels, let a query repeat it (*, {name} AS {name}_level)"
+    )
+    return replace(entity, reason=reason, warns=True)
 
 
 def choose_known_at(

@@ -16,6 +16,7 @@ from mlops_assets.domain.draft_choices import (
     choose_task,
     label_wait,
     least_quality,
+    told_of_levels,
 )
 from mlops_assets.domain.draft_columns import DraftColumn, draft_columns
 from mlops_assets.domain.errors import DataError
@@ -71,16 +72,20 @@ def draft(
     columns = profile(frame)
     _check_roles(columns, asked)
     task = choose_task(columns[asked.label], asked)
-    entity = choose_entity(frame, columns, asked)
+    entity = told_of_levels(choose_entity(frame, columns, asked), columns)
     known_at = choose_known_at(frame, columns, asked)
     truth = _truth(frame, asked, task.chosen, known_at)
     minimum, counted = least_quality(truth, task.chosen)
     cut = history.choose_period(times) if asked.every == "auto" else None
     found = cut.history if cut else history.cut(times, asked.every)  # type: ignore[arg-type]
     roles = {entity.chosen, asked.event_time, asked.label, known_at.chosen}
-    inputs = _inputs(
-        frame, {n: c for n, c in columns.items() if n not in roles}, asked, truth, task.chosen
-    )
+    # A copy of the entity is how a person makes an input of it.
+    able = {
+        n: replace(c, copy_of="") if c.copy_of == entity.chosen else c
+        for n, c in columns.items()
+        if n not in roles
+    }
+    inputs = _inputs(frame, able, asked, truth, task.chosen)
     inputs = tuple(
         replace(column, kept=False, reason=RESERVED) if is_reserved(column.name) else column
         for column in inputs

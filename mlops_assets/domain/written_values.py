@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Sequence
+from datetime import datetime
 
 # Formats that no guess from a single value finds, or only with a day that is not there.
 SHORT_FORMATS = ("%Y", "%Y%m%d", "%b-%Y", "%b %Y", "%B %Y", "%b-%y", "%m/%Y", "%d-%b-%y")
@@ -24,6 +25,15 @@ def has_decimal_commas(values: Sequence[str]) -> bool:
 def has_decimal_points(values: Sequence[str]) -> bool:
     """Whether one of these values has a point before its decimals."""
     return any(POINT.fullmatch(value) for value in values)
+
+
+def is_time(value: str) -> bool:
+    """Whether this is a time in ISO 8601."""
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
 
 
 def time_formats(values: Sequence[str]) -> tuple[str, ...]:

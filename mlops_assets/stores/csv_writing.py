@@ -1,11 +1,13 @@
 """How a CSV file that nobody has described is written, as far as its first rows tell."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from mlops_assets.domain.written_values import (
     has_decimal_commas,
     has_decimal_points,
+    is_time,
     time_formats,
 )
 from mlops_assets.spec_source import CsvSource
@@ -14,6 +16,8 @@ from mlops_assets.stores.sources.csv_files import CsvFiles
 
 DELIMITERS = (";", "\t", "|")
 ROWS = 2_000
+# So many of a column's first values are times where the others are mistakes.
+MOST_TIMES = 0.8
 
 
 def as_written(new: NewSource, folder: Path) -> NewSource:
@@ -43,6 +47,22 @@ def formats_of(source: CsvSource, folder: Path, column: str) -> tuple[str, tuple
     """A value of the column, and the formats in which all of its first values are times."""
     values = _columns(source, folder).get(column, [])
     return (values[0] if values else ""), time_formats(values)
+
+
+def odd_time(source: CsvSource, folder: Path, column: str) -> tuple[int, str] | None:
+    """Row (from 1) and text of the first value that is no time, where nearly all others are.
+
+    None where the first values are of another kind altogether.
+    """
+    first = _columns(source, folder).get(column, [])
+    if sum(map(is_time, first)) < MOST_TIMES * len(first):
+        return None
+    header, *rows = CsvFiles(source, folder).head(sys.maxsize - 1)
+    place = header.index(column)
+    for number, row in enumerate(rows, start=1):
+        if place < len(row) and row[place].strip() and not is_time(row[place].strip()):
+            return number, row[place]
+    return None
 
 
 def _columns(source: CsvSource, folder: Path) -> dict[str, list[str]]:

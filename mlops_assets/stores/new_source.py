@@ -14,8 +14,12 @@ from mlops_assets.spec_source import Source
 
 REMOTE = ("s3://",)
 FILES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
+# Single files of these endings are read as CSV files; a folder may hold other texts.
+TEXTS = {".tsv": "csv", ".tab": "csv", ".txt": "csv"}
+# What DuckDB reads by itself.
+QUERIED = (".json", ".jsonl", ".ndjson")
 # A text in a query that ends like a file.
-FILE_IN_QUERY = re.compile(r"'([^'\n]+\.(?:parquet|pq|csv|json|jsonl|gz|zst))'")
+FILE_IN_QUERY = re.compile(r"'([^'\n]+\.(?:parquet|pq|csv|tsv|txt|json|jsonl|ndjson|gz|zst))'")
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
 
 
@@ -127,15 +131,16 @@ def _kind(text: str, path: Path | None) -> str:
             f"{text} holds {'Parquet and CSV files' if kinds else 'no Parquet or CSV files'}: "
             "name the files of one kind with a glob such as 'folder/*.parquet'."
         )
-    kind = FILES.get(Path(name).suffix)
+    kind = {**FILES, **TEXTS}.get(Path(name).suffix)
     if kind:
         if path is not None and not path.exists() and "*" not in text:
             raise SourceError(f"{text} is not there: {path} does not exist.")
         return kind
     if path is not None and path.exists():
-        raise SourceError(
-            f"{text}: the ending tells no kind of source; use .parquet or .csv, or a folder."
-        )
+        fix = "save it as .parquet or .csv, or name a folder of such files."
+        if Path(name).suffix in QUERIED:
+            fix = f"a query reads it: --from \"FROM '{text}'\""
+        raise SourceError(f"{text}: the ending tells no kind of source; {fix}")
     raise SourceError(
         f"--from {text!r} is no file or folder here, no s3://… address, no SQLAlchemy URL and no "
         "SELECT."

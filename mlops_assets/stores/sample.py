@@ -24,6 +24,7 @@ INSTANT = timedelta(microseconds=1)
 class Sample:
     """`times` of all rows and a `frame` of at most the asked rows, both in order of time.
 
+    `timeless` rows have no event time, and are not in either.
     `nested` columns hold lists or structures, and are not in the frame. Times are in UTC; whole
     numbers and booleans keep their types beside missing values.
     """
@@ -31,6 +32,7 @@ class Sample:
     frame: pd.DataFrame
     times: pd.Series
     nested: tuple[str, ...] = ()
+    timeless: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -43,8 +45,8 @@ def take_sample(
 ) -> Sample:
     """Read the times of all rows, and `columns` of at most about `limit` rows.
 
-    Rows without an event time belong to no period, and are not seen. Raises SourceError when the
-    source is away, lacks a column, or its event time holds no times.
+    Rows without an event time belong to no period, and are only counted. Raises SourceError when
+    the source is away, lacks a column, or its event time holds no times.
     """
 
     def read(names: tuple[str, ...], start: datetime, end: datetime) -> pa.Table:
@@ -53,8 +55,9 @@ def take_sample(
         )
 
     times = read((event_time,), FIRST, LAST)[event_time].to_pandas()
+    timeless = sources.timeless(source, folder, event_time=event_time) or 0
     if len(times) <= limit:
-        return Sample(as_frame(read(columns, FIRST, LAST)), times)
+        return Sample(as_frame(read(columns, FIRST, LAST)), times, timeless=timeless)
     parts = []
     starts = np.linspace(0, len(times) - limit // STRETCHES, STRETCHES).astype(int)
     bounds = [(times[at], times[min(at + limit // STRETCHES, len(times) - 1)]) for at in starts]
@@ -64,7 +67,7 @@ def take_sample(
         if begin < stop:
             parts.append(read(columns, begin, stop))
             done = stop
-    return Sample(as_frame(pa.concat_tables(parts)), times)
+    return Sample(as_frame(pa.concat_tables(parts)), times, timeless=timeless)
 
 
 def take_flat_sample(

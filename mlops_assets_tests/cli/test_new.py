@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -135,6 +136,33 @@ def test_a_table_without_an_id_becomes_a_model_by_the_query_that_is_proposed(mod
     assert done.exit_code == 0, done.output
     assert read_model(models / "churn").spec.entity == "row_id"
     assert run("check", "churn").exit_code == 0
+
+
+def test_seconds_since_1970_become_times_by_the_query_that_is_proposed(models: Path):
+    frame = churn().assign(
+        snapshot_at=lambda f: (f["snapshot_at"] - pd.Timestamp(0, tz="UTC")) // pd.Timedelta("1s")
+    )
+    frame.drop(columns="decided_at").to_csv("churn.csv", index=False)
+    refused = new()
+    assert "If these are seconds since 1970" in refused.output
+    done = new(**{"from": refused.output.split('--from "')[1].split('"')[0]})
+    assert done.exit_code == 0, done.output
+    assert "2026-05-04 to 2026-07-26" in done.output
+
+
+def test_a_few_values_that_are_no_times_are_named_and_counted(models: Path):
+    text = (models.parent / "churn.csv").read_text().splitlines()
+    field = text[5].split(",")
+    text[5] = ",".join([field[0], "n/a", *field[2:]])
+    (models.parent / "churn.csv").write_text("\n".join(text))
+    refused = new()
+    assert "the column holds times, but 'n/a' in row 5." in refused.output
+    done = new(**{"from": refused.output.split('--from "')[1].split('"')[0]})
+    assert done.exit_code == 0, done.output
+    assert "! 1 rows have no snapshot_at" in done.output
+    checked = run("check", "churn")
+    assert checked.exit_code == 0
+    assert "1 rows have no snapshot_at: they belong to no period" in checked.output
 
 
 def test_years_alone_become_yearly_periods_with_the_format_that_is_proposed(models: Path):

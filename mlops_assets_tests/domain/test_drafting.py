@@ -132,6 +132,21 @@ def test_rows_that_nothing_tells_apart_are_refused_unless_an_entity_is_named():
     assert "1,800 of 3,600 rows repeat" in found.reason
 
 
+def test_an_entity_of_few_levels_is_told_to_be_no_input_and_a_copy_of_it_is_one():
+    at = pd.Series(pd.date_range("2026-01-05", periods=400, freq="D", tz="UTC"))
+    frame = pd.DataFrame({"at": at.repeat(5).reset_index(drop=True)})
+    frame["state"] = list("abcde") * 400
+    frame["births"] = frame.index % 97 + 10.0
+    frame["wind"] = frame.index % 13 + 0.5
+    found = draft(frame, frame["at"], Asked("at", "births"), NOW)
+    assert found.entity == "state"
+    assert found.choice("entity").warns
+    assert "its 5 levels" in found.choice("entity").reason
+    again = draft(frame.assign(state_level=frame["state"]), frame["at"], Asked("at", "births"), NOW)
+    (copy,) = (column for column in again.columns if column.name == "state_level")
+    assert copy.kept
+
+
 def test_a_table_without_any_input_is_refused():
     with pytest.raises(DataError, match="no column is left as an input: country"):
         drafted(churn()[["customer_id", "snapshot_at", "country", "left"]])

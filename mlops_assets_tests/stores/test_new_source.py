@@ -35,6 +35,14 @@ def test_an_absolute_path_stays_absolute(here: Path):
     assert made(path, here).keys == {"kind": "parquet", "path": path}
 
 
+def test_other_endings_are_read_as_text_or_answered_with_a_query(here: Path):
+    write_csv(churn(1), here / "churn.tsv", sep="\t")
+    assert made("churn.tsv", here).keys["kind"] == "csv"
+    (here / "churn.jsonl").write_text("{}")
+    with pytest.raises(SourceError, match=r"a query reads it: --from .FROM .churn"):
+        made("churn.jsonl", here)
+
+
 def test_a_folder_is_of_the_kind_of_its_files(here: Path):
     folder = here / "many"
     folder.mkdir()
@@ -62,14 +70,14 @@ def test_a_database_needs_a_table_and_its_password_stays_out_of_the_file(
 REFUSED = {
     "nothing.csv": "nothing.csv is not there",
     "nothing": "is no file or folder here, no s3",
-    "data/notes.txt": "the ending tells no kind of source",
+    "data/notes.docx": "the ending tells no kind of source",
     "empty": "holds no Parquet or CSV files",
 }
 
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_what_is_no_source_is_refused(text: str, here: Path):
-    (here / "data" / "notes.txt").touch()
+    (here / "data" / "notes.docx").touch()
     (here / "empty").mkdir()
     with pytest.raises(SourceError, match=REFUSED[text]):
         made(text, here)

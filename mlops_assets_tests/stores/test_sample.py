@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mlops_assets.domain.errors import NestedColumnError, SourceError
-from mlops_assets.spec_source import CsvSource, ParquetSource
+from mlops_assets.spec_source import CsvSource, DeltaSource, DuckdbSource, ParquetSource, SqlSource
 from mlops_assets.stores.sample import is_in_order, take_flat_sample, take_sample, time_columns
 from mlops_assets_tests.churn import churn, write_csv
 
@@ -82,3 +82,31 @@ def test_columns_of_lists_are_passed_over_and_named(tmp_path: Path):
     found = take_flat_sample(source, tmp_path, **wanted)
     assert found.nested == ("tags",)
     assert list(found.frame.columns) == list(COLUMNS)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "duckdb", "sql", "delta"])
+def test_rows_without_a_time_are_counted_where_the_source_can_tell(kind: str, tmp_path: Path):
+    from deltalake import write_deltalake
+    from sqlalchemy import create_engine
+
+    frame = churn(2)[["snapshot_at", "plan"]].assign(
+        snapshot_at=lambda f: f["snapshot_at"].dt.tz_localize(None)
+    )
+    frame.loc[[3, 7, 8], "snapshot_at"] = pd.NaT
+    frame.to_parquet(tmp_path / "t.parquet")
+    write_csv(frame, tmp_path / "t.csv")
+    write_deltalake(tmp_path / "delta", frame)
+    engine = create_engine(f"sqlite:///{tmp_path / 't.db'}")
+    frame.to_sql("t", engine, index=False)
+    engine.dispose()
+    source = {
+        "parquet": ParquetSource(kind="parquet", path="t.parquet"),
+        "csv": CsvSource(kind="csv", path="t.csv"),
+        "duckdb": DuckdbSource(kind="duckdb", query="FROM 't.parquet'"),
+        "sql": SqlSource(kind="sql", url=f"sqlite:///{tmp_path / 't.db'}", table="t"),
+        "delta": DeltaSource(kind="delta", path="delta"),
+    }[kind]
+    columns = ("snapshot_at", "plan")
+    found = take_sample(source, tmp_path, columns=columns, event_time="snapshot_at", limit=999)
+    assert found.timeless == (0 if kind == "delta" else 3)
+    assert len(found.times) == len(frame) - 3

@@ -62,6 +62,11 @@ def newest(source: Source, folder: Path, *, event_time: str, until: datetime) ->
     return _reader(source, folder).newest(event_time, until)
 
 
+def timeless(source: Source, folder: Path, *, event_time: str) -> int | None:
+    """How many rows belong to no period, as they have no event time; None if it cannot tell."""
+    return _reader(source, folder).timeless(event_time)
+
+
 def is_at_hand(source: Source) -> bool:
     """Whether the source is files of this machine, which can be asked without waiting."""
     if isinstance(source, ParquetSource | CsvSource | DeltaSource):

@@ -65,6 +65,16 @@ class CsvFiles:
         parts = (self._part(path, columns, event_time, start, end) for path in self._files.paths)
         return joined(parts, columns, event_time, self.source.path)
 
+    def timeless(self, event_time: str) -> int | None:
+        """Empty fields of all files."""
+        missing = 0
+        for path in self._files.paths:
+            with self._clear(path, self._header(path)), self._open(path) as stream:
+                options = self._options([event_time], event_time)
+                batches = pyarrow.csv.open_csv(stream, **options)
+                missing += sum(batch.column(0).null_count for batch in batches)
+        return missing
+
     def newest(self, event_time: str, until: datetime) -> datetime | None:
         """From the event times of all rows."""
         found: list[datetime] = []

@@ -41,6 +41,10 @@ class DeltaSourceTable:
             wanted = within(dataset.schema, event_time, start, end)
             return dataset.to_table(columns=list(columns), filter=wanted)
 
+    def timeless(self, event_time: str) -> int | None:
+        """Not told."""
+        return None
+
     def newest(self, event_time: str, until: datetime) -> datetime | None:
         """From the log's statistics where they tell."""
         with self._reading():

@@ -43,6 +43,14 @@ class DuckdbQuery:
                 params=[_bound(start, kind, event_time), _bound(end, kind, event_time)],
             ).to_arrow_table()
 
+    def timeless(self, event_time: str) -> int | None:
+        """Counted by the query."""
+        with self._running() as connection:
+            moment = _quoted(event_time)
+            query = f"SELECT count(*) FROM ({self._query}) WHERE {moment} IS NULL"  # noqa: S608
+            (count,) = connection.execute(query).fetchone()
+        return int(count)
+
     def newest(self, event_time: str, until: datetime) -> datetime | None:
         """The newest event time before `until`."""
         with self._running() as connection:

@@ -54,6 +54,15 @@ class ParquetFiles:
 
         return joined(self._each(part), columns, event_time, self.source.path)
 
+    def timeless(self, event_time: str) -> int | None:
+        """From the row groups' statistics where they tell."""
+        missing = ds.field(event_time).is_null()
+
+        def part(path: str) -> int:
+            return int(self._open(path).count_rows(filter=missing))
+
+        return sum(self._each(part))
+
     def newest(self, event_time: str, until: datetime) -> datetime | None:
         """From the row groups' statistics where they tell."""
 

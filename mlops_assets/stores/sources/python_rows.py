@@ -55,6 +55,10 @@ class PythonRows:
             )
         return rows.select(list(columns))
 
+    def timeless(self, event_time: str) -> int | None:
+        """Not told."""
+        return None
+
     def newest(self, event_time: str, until: datetime) -> datetime | None:
         """What `newest(until)` says, or what ever longer stretches before `until` hold."""
         ask = getattr(self._module, "newest", None)

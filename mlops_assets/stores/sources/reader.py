@@ -20,6 +20,9 @@ class Reader(Protocol):
     ) -> pa.Table:
         """Rows with `start` <= event time < `end`, with these columns, in any order."""
 
+    def timeless(self, event_time: str) -> int | None:
+        """How many rows have no event time; None where the source cannot tell."""
+
     def newest(self, event_time: str, until: datetime) -> datetime | None:
         """The newest event time before `until`, in UTC; None if there is none."""
 

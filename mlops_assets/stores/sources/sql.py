@@ -56,6 +56,15 @@ class SqlTable:
                 }
             )
 
+    def timeless(self, event_time: str) -> int | None:
+        """Counted by the database."""
+        from sqlalchemy import func, select
+
+        with _reading(self.source) as connection:
+            table = _table(self.source, connection)
+            query = select(func.count()).where(table.c[event_time].is_(None))
+            return int(connection.execute(query).scalar() or 0)
+
     def newest(self, event_time: str, until: datetime) -> datetime | None:
         """The newest event time before `until`."""
         from sqlalchemy import func, select
