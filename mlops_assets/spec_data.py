@@ -165,7 +165,8 @@ def _contract(table: Table) -> Iterator[Finding]:
             {"key": "duplicate_keys", spec.label.known_at: "early_label"}.get(reason, "rejected"),
             "problem" if count > limit * len(frame) else "warning",
             _place_of(table, reason),
-            f"{share(count, len(frame))} would be rejected: {example}",
+            f"{share(count, len(frame))} would be rejected: {example}"
+            + (f". A row's key is {spec.entity} and {spec.event_time}" if reason == "key" else ""),
         )
     if not len(result.rejected):
         return
@@ -181,7 +182,8 @@ def _contract(table: Table) -> Iterator[Finding]:
             "problem",
             ("validation", "max_rejected_share"),
             f"{len(refused)} of {len(total)} periods would be refused, with up to {worst:.1%} of "
-            f"their rows rejected (limit {limit:.2%}): {some(refused)}",
+            f"their rows rejected (limit {limit:.2%}): {some(refused)}. Correct these rows in the "
+            "source, or raise the limit",
         )
 
 

@@ -76,8 +76,9 @@ def draft(
     known_at = choose_known_at(frame, columns, asked)
     truth = _truth(frame, asked, task.chosen, known_at)
     minimum, counted = least_quality(truth, task.chosen)
-    cut = history.choose_period(times) if asked.every == "auto" else None
-    found = cut.history if cut else history.cut(times, asked.every)  # type: ignore[arg-type]
+    usual = history.without_strays(times)
+    cut = history.choose_period(usual) if asked.every == "auto" else None
+    found = cut.history if cut else history.cut(usual, asked.every)  # type: ignore[arg-type]
     roles = {entity.chosen, asked.event_time, asked.label, known_at.chosen}
     # A copy of the entity is how a person makes an input of it.
     able = {
@@ -110,7 +111,11 @@ def draft(
         wait=label_wait(frame, asked, known_at),
         min_rows=min(history.WANTED_ROWS, max(30, found.typical // 2)),
         history=found,
-        choices=(task, entity, known_at, period, *_about_history(found, end), counted),
+        choices=(
+            *(task, entity, known_at, period, *_about_history(found, end)),
+            *_about_strays(times, usual),
+            counted,
+        ),
     )
 
 
@@ -182,6 +187,14 @@ def _end(found: history.History, now: datetime) -> date | None:
         return None
     end = found.last.end
     return end.date() if end.time() == time() else end.date() + timedelta(days=1)
+
+
+def _about_strays(times: pd.Series, usual: pd.Series) -> list[Choice]:
+    if len(usual) == len(times):
+        return []
+    strays = times[~times.index.isin(usual.index)]
+    reason = f"{strays.min():%Y-%m-%d} to {strays.max():%Y-%m-%d}, far from all others: no times?"
+    return [Choice("left aside", f"{len(strays):,} rows", reason, warns=True)]
 
 
 def _about_history(found: history.History, end: date | None) -> list[Choice]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import pandas as pd
 
 from mlops_assets.domain.periods import Bounds, Calendar, Every
@@ -12,6 +13,9 @@ from mlops_assets.domain.periods import Bounds, Calendar, Every
 WANTED_ROWS = 200
 WANTED_PERIODS = 16
 LEAST_PERIODS = 10
+# So many rows at an end of the history may have times that stand for none.
+STRAY_SHARE = 0.01
+LEAST_FAR = timedelta(days=365)
 # More than these only take time and room: ten years of weeks.
 MOST_PERIODS = 520
 ORDER: tuple[Every, ...] = ("weekly", "monthly", "daily", "hourly")
@@ -80,6 +84,24 @@ def cut(times: pd.Series, every: Every, start: date | None = None) -> History:
     while rows and not rows[next(iter(rows))]:
         del rows[next(iter(rows))]
     return History(calendar, rows)
+
+
+def without_strays(times: pd.Series) -> pd.Series:
+    """The times without a few at an end that lie further away than all others reach.
+
+    Such times, of 1900 or 2199, stand for a missing one. `times` are in order.
+    """
+    few = int(len(times) * STRAY_SHARE)
+    body = times.iloc[few : len(times) - few]
+    if not few or body.iloc[-1] == body.iloc[0]:
+        return times
+    far = max(body.iloc[-1] - body.iloc[0], LEAST_FAR)
+    steps = times.diff()
+    early = np.flatnonzero(steps.iloc[1 : few + 1] > far)
+    late = np.flatnonzero(steps.iloc[len(times) - few :] > far)
+    first = int(early[-1]) + 1 if len(early) else 0
+    last = len(times) - few + int(late[0]) if len(late) else len(times)
+    return times.iloc[first:last]
 
 
 def choose_period(times: pd.Series) -> PeriodChoice:

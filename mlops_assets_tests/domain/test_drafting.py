@@ -147,6 +147,14 @@ def test_an_entity_of_few_levels_is_told_to_be_no_input_and_a_copy_of_it_is_one(
     assert copy.kept
 
 
+def test_rows_of_a_century_ago_are_left_aside_and_told():
+    frame = churn()
+    frame.loc[:4, "snapshot_at"] = pd.Timestamp("1900-01-01", tz="UTC")
+    found = drafted(frame)
+    assert (found.every, str(found.start)) == ("weekly", "2026-05-04")
+    assert found.choice("left aside").chosen == "5 rows"
+
+
 def test_a_table_without_any_input_is_refused():
     with pytest.raises(DataError, match="no column is left as an input: country"):
         drafted(churn()[["customer_id", "snapshot_at", "country", "left"]])

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from mlops_assets.domain.history import choose_period, cut, ended
+from mlops_assets.domain.history import choose_period, cut, ended, without_strays
 
 MONDAY = "2026-01-05"
 
@@ -36,6 +36,18 @@ def test_a_survey_gets_periods_in_which_there_are_rows(every, chosen):
     assert found.history.calendar.every == chosen
     assert found.history.empty == ()
     assert "shorter ones are mostly empty" in found.reason
+
+
+@pytest.mark.parametrize("stray", ["1900-01-01", "2199-12-31"])
+def test_times_that_stand_for_none_stretch_no_history(stray: str):
+    usual = times(MONDAY, "1h", 2000)
+    strays = pd.Series([pd.Timestamp(stray, tz="UTC")] * 12)
+    every = pd.concat([usual, strays]).sort_values().reset_index(drop=True)
+    assert list(without_strays(every)) == list(usual)
+    assert list(without_strays(usual)) == list(usual)
+    # Two stretches of a survey are no strays.
+    both = pd.concat([usual, times("2020-01-06", "1h", 2000)]).sort_values().reset_index(drop=True)
+    assert len(without_strays(both)) == 4000
 
 
 def test_monthly_snapshots_are_no_weekly_history_of_gaps():
