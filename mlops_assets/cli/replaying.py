@@ -47,6 +47,10 @@ def replay(
     waiting: list[tuple[str, Sent, float | None]] = []
     for period in [*periods, *[""] * delay]:
         if period:
+            if model.spec.history:
+                # As in operation: what is over is ingested and published before requests come.
+                clock.set(max(clock.now(), model.calendar.bounds(period).start))
+                loop.settle(None)
             say(f"{period}: sending requests")
             sent, swap, served = _serve(stores, model, loop, period, served)
             if sent.failed:

@@ -1,6 +1,7 @@
 """What a replay needs before it begins; whole replays are in test_replay."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,12 @@ from mlops_assets.cli.loops import Loop, Sent
 from mlops_assets.cli.replaying import replay
 from mlops_assets.domain.errors import ServiceError
 from mlops_assets.settings import Settings
-from mlops_assets_tests.loop import add_parcels, read_model
+from mlops_assets.stores.clock import Clock
+from mlops_assets.stores.lake import Lake
+from mlops_assets.stores.release_cause import Cause
+from mlops_assets.stores.release_log import ReleaseLog
+from mlops_assets_tests.loop import add_parcels, read_model, utc
+from mlops_assets_tests.regulars import add_regulars
 
 
 class Asleep(Loop):
@@ -37,3 +43,34 @@ def test_a_replay_of_a_model_that_has_no_version_says_where_to_look(tmp_path: Pa
     settings = Settings(home=tmp_path / "home")
     with pytest.raises(ServiceError, match=r"parcels has no released version.*mlops status"):
         next(replay(settings, model, Asleep(), ["2026-01-09"], lambda _: None))
+
+
+class Watching(Asleep):
+    """Notes what the clock says when it is asked to send, and when to settle."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.noted: list[tuple[str, datetime]] = []
+
+    def send(self, requests: Sequence[Sequence[Mapping[str, Any]]]) -> Sent:
+        self.noted.append(("send", self.clock.now()))
+        return Sent()
+
+    def settle(self, period: str | None) -> None:
+        self.noted.append(("settle", self.clock.now()))
+
+
+def test_what_is_over_is_published_before_requests_look_the_past_up(tmp_path: Path) -> None:
+    model = read_model(add_regulars(tmp_path / "models", "regulars"))
+    settings = Settings(home=tmp_path / "home")
+    now = utc("2026-01-09")
+    cause = Cause("sensor", "harm", now, now, "", {})
+    ReleaseLog(Lake(settings.lake_root)).add(cause.record("release", "regulars", 0, "", "1"))
+    loop = Watching(Clock(settings.clock_file))
+    periods = ["2026-01-09", "2026-01-10", "2026-01-11"]
+    assert list(replay(settings, model, loop, periods, lambda _: None)) == []
+    assert sorted(at for _, at in loop.noted) == [at for _, at in loop.noted]
+    first = [place for place, (what, _) in enumerate(loop.noted) if what == "send"][::2]
+    for period, place in zip(periods, first, strict=True):
+        assert loop.noted[place - 1][0] == "settle"
+        assert loop.noted[place][1] >= utc(period)
