@@ -67,12 +67,22 @@ def replay(
             say(f"{judged}: a gap, the source has no row of it: nothing asked, nothing judged")
             continue
         if decision is None:
-            raise ServiceError(
-                f"no decision was made on {judged} of {model.name}: has the source rows of it?"
-            )
+            raise ServiceError(_undecided(model, judged, sent))
         acted = loop.acted_on(decision["id"])
         yield _row(stores, model, judged, sent, decision, acted, swap)
     loop.finish()
+
+
+def _undecided(model: Model, period: str, sent: Sent) -> str:
+    told = f"no decision was made on {period} of {model.name}"
+    if not sent.failed:
+        return f"{told}: has the source rows of it?"
+    return (
+        f"{told}: {sent.failed} of {sent.requests} requests failed, the first with "
+        f"{sent.first_error}. If the inputs in defs.yaml have changed since the version that "
+        f"serves was trained, train one with them first: the job {model.name}__train, in the UI "
+        "of `mlops up`"
+    )
 
 
 def begins_at(model: Model, period: str) -> datetime:

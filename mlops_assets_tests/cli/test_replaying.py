@@ -74,3 +74,23 @@ def test_what_is_over_is_published_before_requests_look_the_past_up(tmp_path: Pa
     for period, place in zip(periods, first, strict=True):
         assert loop.noted[place - 1][0] == "settle"
         assert loop.noted[place][1] >= utc(period)
+
+
+class Refused(Asleep):
+    """A loop whose endpoint asks for other inputs than the spec has."""
+
+    def send(self, requests: Sequence[Sequence[Mapping[str, Any]]]) -> Sent:
+        sent = Sent()
+        sent.add(422, b"is not a column of parcels")
+        return sent
+
+
+def test_requests_that_all_fail_are_told_where_no_decision_follows(tmp_path: Path) -> None:
+    model = read_model(add_parcels(tmp_path / "models", "parcels"))
+    settings = Settings(home=tmp_path / "home")
+    now = utc("2026-01-09")
+    cause = Cause("sensor", "harm", now, now, "", {})
+    ReleaseLog(Lake(settings.lake_root)).add(cause.record("release", "parcels", 0, "", "1"))
+    told = r"2 of 2 requests failed, the first with 422: is not a column.*parcels__train"
+    with pytest.raises(ServiceError, match=told):
+        list(replay(settings, model, Refused(), ["2026-01-09"], lambda _: None))
