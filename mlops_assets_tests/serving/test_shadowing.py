@@ -1,5 +1,7 @@
 """The process that scores shadows, started the way serving starts it."""
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +50,8 @@ def test_it_runs_at_low_priority_for_as_long_as_there_is_a_shadow(
         wait_for("record of the shadow", is_scored)
         [first] = processes()
         assert first.nice() == NICENESS
+        if sys.platform == "linux":
+            assert os.sched_getscheduler(first.pid) == os.SCHED_IDLE
         first.kill()
         wait_for("other process", lambda: processes() and processes() != [first])
         watched.publish(champion=one)
