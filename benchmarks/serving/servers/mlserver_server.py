@@ -34,6 +34,8 @@ class MlServer(Server):
             "grpc_port": grpc,
             "metrics_port": metrics,
             "debug": False,
+            # By default they lie in the working directory.
+            "metrics_dir": str(folder / "metrics"),
         }
         (folder / "model-settings.json").write_text(json.dumps(model))
         (folder / "settings.json").write_text(json.dumps(settings))
