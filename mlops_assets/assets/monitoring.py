@@ -149,7 +149,7 @@ def performance_report(model: Model) -> dg.AssetsDefinition:
             per_period=True,
         ),
         description="Quality on the matured labels of a period, with their coverage: the loss is "
-        "tested against the holdout that the version was released on.",
+        "tested against the holdout that the version was released on, and unharmed periods since.",
         deps=[key(model, "predictions"), key(model, "ground_truth")],
         check_specs=[
             dg.AssetCheckSpec(

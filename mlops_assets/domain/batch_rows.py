@@ -53,12 +53,17 @@ def check_types(schema: pa.Schema, contract: Contract) -> None:
 
 
 def _check_time(schema: pa.Schema, contract: Contract) -> None:
+    names = ", ".join(column.name for column in contract.computed)
+    require_times(schema, contract, f"which {contract.model} needs for {names}.")
+
+
+def require_times(schema: pa.Schema, contract: Contract, purpose: str) -> None:
+    """Raise DataError, with what times are needed for, where rows do not say when they are."""
     name = contract.event_time
     kind = schema.field(name).type if name in schema.names else None
     if kind is None or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         raise DataError(
-            f"the rows have no times in {name!r} ({kind or 'no such column'}), which "
-            f"{contract.model} needs for {', '.join(c.name for c in contract.computed)}."
+            f"the rows have no times in {name!r} ({kind or 'no such column'}), {purpose}"
         )
 
 

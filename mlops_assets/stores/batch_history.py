@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlops_assets.domain.batch_rows import Problem, text_of
+from mlops_assets.domain.batch_rows import Problem, require_times, text_of
 from mlops_assets.domain.contract import Contract, HistoryRule
 from mlops_assets.domain.entity_history import NEVER, aggregate, period_starts
 from mlops_assets.domain.errors import DataError
@@ -128,14 +128,9 @@ class LookUps:
 
     def _check(self, schema: pa.Schema) -> None:
         """Raise DataError where rows do not say when and about whom they are."""
-        contract, looked_up = self._contract, ", ".join(self.names)
-        name = contract.event_time
-        kind = schema.field(name).type if name in schema.names else None
-        if kind is None or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-            raise DataError(
-                f"the rows have no times in {name!r} ({kind or 'no such column'}), as of which "
-                f"{looked_up} could be looked up: add them, or these inputs."
-            )
+        looked_up = ", ".join(self.names)
+        purpose = f"as of which {looked_up} could be looked up: add them, or these inputs."
+        require_times(schema, self._contract, purpose)
         for key in dict.fromkeys(rule.key for rule in self.rules):
             if key not in schema.names:
                 raise DataError(

@@ -60,12 +60,17 @@ class Watching(Asleep):
         self.noted.append(("settle", self.clock.now()))
 
 
+def released(home: Path, model: str) -> Settings:
+    """A home in which a first version was released on the ninth."""
+    settings, now = Settings(home=home), utc("2026-01-09")
+    cause = Cause("sensor", "harm", now, now, "", {})
+    ReleaseLog(Lake(settings.lake_root)).add(cause.record("release", model, 0, "", "1"))
+    return settings
+
+
 def test_what_is_over_is_published_before_requests_look_the_past_up(tmp_path: Path) -> None:
     model = read_model(add_regulars(tmp_path / "models", "regulars"))
-    settings = Settings(home=tmp_path / "home")
-    now = utc("2026-01-09")
-    cause = Cause("sensor", "harm", now, now, "", {})
-    ReleaseLog(Lake(settings.lake_root)).add(cause.record("release", "regulars", 0, "", "1"))
+    settings = released(tmp_path / "home", "regulars")
     loop = Watching(Clock(settings.clock_file))
     periods = ["2026-01-09", "2026-01-10", "2026-01-11"]
     assert list(replay(settings, model, loop, periods, lambda _: None)) == []
@@ -87,10 +92,7 @@ class Refused(Asleep):
 
 def test_requests_that_all_fail_are_told_where_no_decision_follows(tmp_path: Path) -> None:
     model = read_model(add_parcels(tmp_path / "models", "parcels"))
-    settings = Settings(home=tmp_path / "home")
-    now = utc("2026-01-09")
-    cause = Cause("sensor", "harm", now, now, "", {})
-    ReleaseLog(Lake(settings.lake_root)).add(cause.record("release", "parcels", 0, "", "1"))
+    settings = released(tmp_path / "home", "parcels")
     told = r"2 of 2 requests failed, the first with 422: is not a column.*parcels__train"
     with pytest.raises(ServiceError, match=told):
         list(replay(settings, model, Refused(), ["2026-01-09"], lambda _: None))
