@@ -16,6 +16,7 @@ from mlops_assets.domain.price import default_price
 from mlops_assets.domain.scouts import Scouts
 from mlops_assets.domain.service import Scored, Trained, versions_of
 from mlops_assets.domain.staleness import History, Version, outlook
+from mlops_assets.domain.wording import counted
 from mlops_assets.reports import plots
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
@@ -160,7 +161,7 @@ def _expected_date(model: Model, stores: Stores, worth: Plan) -> str:
     if worth.pays:
         return "now"
     if worth.wait is None:
-        return f"not within {worth.horizon} periods"
+        return f"not within {counted(worth.horizon)}"
     moment = model.calendar.floor(stores.clock.now())
     for _ in range(worth.wait):
         moment = model.calendar.following(moment)

@@ -90,6 +90,7 @@ def quiet() -> Iterator[None]:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mlops-assets", prog_name="mlops")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Keep tabular models good: train, gate, release, serve, watch, retrain.

@@ -102,10 +102,11 @@ def _content(answer: "Answer") -> dict[str, Any]:
 
 
 def _show(console: "Console", answer: "Answer") -> None:
+    from mlops_assets.domain.wording import counted
     from mlops_assets.reports import backtest as pages
 
     found = answer.comparison
-    late = f", labels {found.delay} period(s) late" if found.delay else ""
+    late = f", labels {counted(found.delay)} late" if found.delay else ""
     title = f"{found.model}: {len(found.periods)} periods from {found.periods[0]}{late}"
     _table(console, title, pages.POLICY_HEADINGS, pages.policy_rows(found))
     console.print(
@@ -115,7 +116,15 @@ def _show(console: "Console", answer: "Answer") -> None:
     )
     shown = [row for row, at in zip(pages.price_rows(found), found.prices, strict=True)
              if at.factor in (0.3, 1.0, 3.0)]  # fmt: skip
-    _table(console, "retrains (value) at other prices", pages.price_headings(found), shown)
+    # A line per policy, as above: however many are compared, the table is as wide as its prices.
+    prices, *led_to = zip(*shown, strict=True)
+    by_policy = zip(pages.price_headings(found)[1:], led_to, strict=True)
+    _table(
+        console,
+        "retrains (value) at other prices",
+        ("policy", *prices),
+        [(name, *cells) for name, cells in by_policy],
+    )
     console.print(pages.advice(found), highlight=False)
     console.print(
         f"{answer.trained} versions trained, {answer.cached} from the cache; {answer.page}",

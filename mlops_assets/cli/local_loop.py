@@ -4,10 +4,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import click
 import dagster as dg
 
 from mlops_assets.cli.loops import Sent
@@ -30,10 +29,12 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 class LocalLoop:
     """Everything in this process: the same definitions, sensors and serving code, no server."""
 
-    def __init__(self, settings: Settings, model: Model) -> None:
+    def __init__(self, settings: Settings, model: Model, note: Callable[[str], None]) -> None:
+        """`note` is told of each run that failed and is no fault of the loop."""
         logging.getLogger("dagster").setLevel(logging.ERROR)
         os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
         self._model = model
+        self._note = note
         self._definitions: dg.Definitions = defs()
         self._stores = Stores.of(settings)
         self._instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
@@ -141,7 +142,7 @@ class LocalLoop:
             told = f"run {result.run_id[:8]} of {request.job_name} failed: {_why(result)}"
             if not request.job_name.endswith("__train"):
                 raise ServiceError(f"{told}; `mlops up` shows it.")
-            click.echo(f"  {told}", err=True)
+            self._note(told)
         return True
 
 

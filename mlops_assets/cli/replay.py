@@ -46,7 +46,7 @@ def replay(model: str, start: datetime, end: datetime, live: bool, target: Path 
     loop = (
         LiveLoop(settings, found, running_url(settings, "serve"))
         if live
-        else LocalLoop(settings, found)
+        else LocalLoop(settings, found, story.note)
     )
     with loop, story:
         for row in run(settings, found, loop, periods, story.say):

@@ -40,7 +40,12 @@ def replay(
     stores = Stores.of(settings)
     wait, delay = model.spec.monitoring.wait, model.label_delay
     clock.set(begins_at(model, periods[0]))
-    say("ingesting history and training the first version")
+    released = stores.releases.history(model.name)
+    say(
+        f"ingesting history up to {periods[0]}; version {released[-1].to_version} serves"
+        if released
+        else "ingesting history and training the first version"
+    )
     loop.settle(None)
     served = _champion(stores, model)
     loop.swapped(served)

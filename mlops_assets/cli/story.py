@@ -19,6 +19,7 @@ class Story:
         self._model = model
         self._console = Console(stderr=True, soft_wrap=True)
         self._rows: list[PeriodRow] = []
+        self._notes: list[str] = []
         self._progress = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=20),
@@ -42,7 +43,8 @@ class Story:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take the progress line away."""
+        """Tell what is left to tell, and take the progress line away."""
+        self._tell_notes()
         self._progress.stop()
 
     def say(self, text: str) -> None:
@@ -50,6 +52,15 @@ class Story:
         self._progress.update(self._task, description=text)
         if not self._console.is_terminal:
             self._console.print(text, highlight=False)
+
+    def note(self, text: str) -> None:
+        """Something that the period at work led to: told below its paragraph."""
+        self._notes.append(text)
+
+    def _tell_notes(self) -> None:
+        for text in self._notes:
+            self._console.print(f"  {text}", markup=False, highlight=False)
+        self._notes.clear()
 
     def add(self, row: PeriodRow) -> None:
         """A period is done."""
@@ -74,6 +85,7 @@ class Story:
             f"  [{colour}]{row.action}[/]: {escape(row.reason)}",
             highlight=False,
         )
+        self._tell_notes()
 
     def end(self, settings: Settings, seconds: float, releases: int) -> dict[str, Any]:
         """Draw the timeline, print the summary, and return it as data.

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from mlops_assets.domain.periods import Calendar
+from mlops_assets.domain.wording import counted
 
 Work = Literal["ingest", "watch", "close"]
 
@@ -84,7 +85,12 @@ def due(
         and period not in given_up.get("ingest", ())
     ]
     found = [
-        Due("ingest", part[0], part[-1], f"{len(part)} period(s) are over and not ingested")
+        Due(
+            "ingest",
+            part[0],
+            part[-1],
+            f"{counted(len(part))} {'is' if len(part) == 1 else 'are'} over and not ingested",
+        )
         for part in _runs(over, missing, alone)
     ]
     for period in to_close:

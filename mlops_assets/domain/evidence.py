@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlops_assets.domain.lookahead import Plan
+from mlops_assets.domain.wording import counted
 
 PolicyName = Literal["benefit", "performance", "drift", "rule_of_thumb", "schedule"]
 
@@ -51,7 +52,7 @@ class PeriodEvidence:
         """Which harm is proven, in words."""
         if self.harmed or not self.decay_periods:
             return f"harm: {self.loss_text}"
-        return f"slow decay, risen over {self.decay_periods} period(s): {self.loss_text}"
+        return f"slow decay, risen over {counted(self.decay_periods)}: {self.loss_text}"
 
     @property
     def loss_text(self) -> str:

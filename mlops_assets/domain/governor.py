@@ -14,6 +14,7 @@ from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evidence import PeriodEvidence
 from mlops_assets.domain.past_retrains import Cause, PastRetrain
 from mlops_assets.domain.retraining import Decision
+from mlops_assets.domain.wording import counted
 
 MONTH = timedelta(days=30)
 
@@ -179,9 +180,9 @@ def _tried_before(
     return (
         "drop",
         "back-off",
-        f"{len(failures)} retrain(s) in a row for the same evidence ({cause.text}) brought nothing "
-        f"(the last, after {last.period}: version {last.challenger} {_FATE[last.outcome]}); "
-        f"{since} of {rest} periods sat out",
+        f"{counted(len(failures), 'retrain')} in a row for the same evidence ({cause.text}) "
+        f"brought nothing (the last, after {last.period}: version {last.challenger} "
+        f"{_FATE[last.outcome]}); {since} of {rest} periods sat out",
     )
 
 

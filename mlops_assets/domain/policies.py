@@ -13,6 +13,7 @@ from typing import Literal
 
 from mlops_assets.domain.evidence import PeriodEvidence, PolicyName, RetrainPolicy
 from mlops_assets.domain.lookahead import Plan
+from mlops_assets.domain.wording import counted
 
 Action = Literal["nothing", "alert", "retrain", "rollback"]
 
@@ -132,7 +133,7 @@ def rule_of_thumb(history: Sequence[PeriodEvidence], policy: RetrainPolicy) -> A
 def schedule(history: Sequence[PeriodEvidence], policy: RetrainPolicy) -> Advice:
     """Retrain every N periods, whatever happens."""
     served = history[-1].periods_since_release
-    reason = f"{served} periods since the release, a retrain every {policy.every}"
+    reason = f"{counted(served)} since the release, a retrain every {policy.every}"
     if served >= policy.every:
         return Advice("retrain", reason, policy.window)
     return Advice("nothing", reason)
@@ -176,7 +177,7 @@ def _on_harm(newest: PeriodEvidence, policy: RetrainPolicy) -> Advice:
     harm, served = newest.harm_text, newest.periods_since_release
     if served <= policy.cooldown:
         return Advice("alert", f"{harm}; no retrain yet: {_cooldown_text(newest, policy)}")
-    reason = f"{harm}; {served} periods since the release (cooldown {policy.cooldown})"
+    reason = f"{harm}; {counted(served)} since the release (cooldown {policy.cooldown})"
     return Advice("retrain", reason, policy.window)
 
 
@@ -207,12 +208,15 @@ def worth_text(worth: Plan) -> str:
     """The plan in words a person can check: what a retrain brings, what it costs, until when."""
     outlook = worth.outlook
     brings = f"a model trained now would lose {outlook.benefit:.4g} less per row"
-    rows = "all periods" if outlook.window is None else f"the last {outlook.window} periods"
+    rows = "all periods" if outlook.window is None else f"the last {counted(outlook.window)}"
     costs = f"a retrain costs {worth.price:.4g}"
     if worth.demanded > worth.price:
         costs += f" and, as models do not surely age here, has to pay for {worth.demanded:.4g}"
     if worth.pays:
-        saves = f"saves {worth.saving:.4g} against waiting, over {worth.horizon} periods"
-        return f"retraining pays: {brings}, trained on {rows}; {costs} and {saves}"
-    later = "no date pays" if worth.wait is None else f"expected to pay in {worth.wait} periods"
+        saves = f"{worth.saving:.4g} against waiting, over {counted(worth.horizon)}"
+        return (
+            f"retraining pays: {brings}, trained on {rows}; {costs}; with that paid it still "
+            f"saves {saves}"
+        )
+    later = "no date pays" if worth.wait is None else f"expected to pay in {counted(worth.wait)}"
     return f"retraining does not pay yet: {brings}; {costs}; {later}"

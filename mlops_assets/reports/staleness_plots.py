@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from mlops_assets.domain.lookahead import Plan
+from mlops_assets.domain.wording import counted
 from mlops_assets.reports.canvas import BLACK, BLUE, GREEN, VERMILLION, blank
 
 MOST_PERIODS = 24
@@ -47,5 +48,5 @@ def expected_losses(worth: Plan) -> Any:
 def _title(worth: Plan) -> str:
     if worth.pays:
         return f"A retrain at {worth.price:,.4g} pays: saves {worth.saving:,.4g}"
-    when = "no date in sight" if worth.wait is None else f"perhaps in {worth.wait} periods"
+    when = "no date in sight" if worth.wait is None else f"perhaps in {counted(worth.wait)}"
     return f"A retrain at {worth.price:,.4g} does not pay yet; {when}"

@@ -79,7 +79,7 @@ def test_a_backlog_is_requested_as_one_range(watched: Watched):
     assert request.tags[RANGE_END] == "2026-01-08"
     assert request.run_key == "ingest:2026-01-01:2026-01-08"
     assert request.tags["mlops/model"] == MODEL
-    assert "8 period(s)" in request.tags["mlops/reason"]
+    assert "8 periods" in request.tags["mlops/reason"]
 
 
 def test_the_first_training_waits_for_the_history(watched: Watched):

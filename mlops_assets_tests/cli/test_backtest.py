@@ -125,6 +125,12 @@ def test_the_table_the_page_and_the_picture_are_made(run: Run, first: dict[str, 
     assert Path(first["picture"]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_tables_of_all_policies_fit_into_a_hundred_columns(run: Run, first: dict[str, Any]):
+    told = run("rides", "--shuffles", "0").stdout
+    assert "policy" in told.split("at other prices")[1]
+    assert max(len(line) for line in told.splitlines() if line.startswith(" ")) <= 100
+
+
 def test_a_stretch_of_the_history_is_a_history(run: Run, first: dict[str, Any]):
     days = ("--from", "2011-04-01", "--to", "2011-12-01")
     found = json.loads(run("rides", "--policy", "schedule:2", *days, "--json").stdout)

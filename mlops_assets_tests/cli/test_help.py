@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from click.testing import CliRunner
@@ -43,6 +44,13 @@ def test_every_command_is_there_and_has_help(name: str):
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0, result.output
     assert f"Usage: main {name}" in result.output
+
+
+def test_the_version_is_that_of_the_installed_project():
+    assert (
+        CliRunner().invoke(main, ["--version"]).output
+        == f"mlops, version {version('mlops-assets')}\n"
+    )
 
 
 def test_an_unknown_command_is_a_usage_error():

@@ -73,7 +73,9 @@ def test_what_is_over_is_published_before_requests_look_the_past_up(tmp_path: Pa
     settings = released(tmp_path / "home", "regulars")
     loop = Watching(Clock(settings.clock_file))
     periods = ["2026-01-09", "2026-01-10", "2026-01-11"]
-    assert list(replay(settings, model, loop, periods, lambda _: None)) == []
+    said: list[str] = []
+    assert list(replay(settings, model, loop, periods, said.append)) == []
+    assert said[0] == "ingesting history up to 2026-01-09; version 1 serves"
     assert sorted(at for _, at in loop.noted) == [at for _, at in loop.noted]
     first = [place for place, (what, _) in enumerate(loop.noted) if what == "send"][::2]
     for period, place in zip(periods, first, strict=True):

@@ -42,7 +42,7 @@ def test_a_backlog_is_ingested_in_one_go():
     (found,) = ask("2026-01-05T12:00")
     assert (found.work, found.first, found.last) == ("ingest", DAYS[0], DAYS[3])
     assert found.run_key == "ingest:2026-01-01:2026-01-04"
-    assert found.reason == "4 period(s) are over and not ingested"
+    assert found.reason == "4 periods are over and not ingested"
 
 
 def test_a_period_that_is_not_over_waits():

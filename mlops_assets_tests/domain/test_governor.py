@@ -158,7 +158,7 @@ def test_back_off_doubles_with_each_challenger_that_failed_its_gates():
     # 1, 2, then 4 periods are sat out.
     assert started == [0, 2, 5, 10]
     result = judge(at(6), None, past[:3])
-    assert "3 retrain(s) in a row for the same evidence (loss +0.1000" in result.reason
+    assert "3 retrains in a row for the same evidence (loss +0.1000" in result.reason
     assert "version 4 failed its gates); 0 of 4 periods sat out" in result.reason
 
 

@@ -68,7 +68,10 @@ def test_a_quiet_period_leads_to_nothing(name: PolicyName):
 def test_a_retrain_that_pays_is_started_on_the_window_that_was_found_best():
     advice = advise("benefit", {"plan": PAYS})
     assert (advice.action, advice.window) == ("retrain", 8)
-    assert "saves 20 against waiting, over 20 periods" in advice.reason
+    assert (
+        "a retrain costs 50; with that paid it still saves 20 against waiting, over 20 periods"
+        in advice.reason
+    )
     assert "lose 0.03 less per row, trained on the last 8 periods" in advice.reason
 
 
@@ -89,10 +92,11 @@ def test_the_advice_is_about_the_version_that_serves_now():
         ({**DRIFT, "performance_judged": False}, "alert", "too few labels tell yet"),
         ({"performance_judged": False}, "nothing", "too few labels to judge the loss"),
         ({}, "nothing", "expected to pay in 2 periods"),
+        ({"plan": replace(WAITS, wait=1)}, "nothing", "expected to pay in 1 period"),
     ],
 )
 def test_what_is_not_worth_a_retrain_is_told(evidence: dict, action: str, told: str):
-    advice = advise("benefit", {**evidence, "plan": WAITS})
+    advice = advise("benefit", {"plan": WAITS, **evidence})
     assert advice.action == action
     assert told in advice.reason
 
@@ -104,9 +108,9 @@ def test_harm_is_part_of_the_reason_of_a_retrain_that_pays():
 @pytest.mark.parametrize(
     ("found", "action", "told"),
     [
-        ({"decay_periods": 6, "plan": WAITS}, "alert", "slow decay, risen over 6 period(s): loss"),
-        ({"decay_periods": 6, "plan": PAYS}, "retrain", "slow decay, risen over 6 period(s): loss"),
-        ({"decay_periods": 6, "plan": None}, "retrain", "slow decay, risen over 6 period(s): loss"),
+        ({"decay_periods": 6, "plan": WAITS}, "alert", "slow decay, risen over 6 periods: loss"),
+        ({"decay_periods": 6, "plan": PAYS}, "retrain", "slow decay, risen over 6 periods: loss"),
+        ({"decay_periods": 6, "plan": None}, "retrain", "slow decay, risen over 6 periods: loss"),
         ({"decay_periods": 6, **HARM, "plan": WAITS}, "alert", "harm: loss 0.6200"),
     ],
 )
