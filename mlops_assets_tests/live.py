@@ -1,13 +1,15 @@
 """A model that lives through a stretch of its history against real servers: Dagster, Ray Serve."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import psutil
 
 from mlops_assets.cli.live_loop import LiveLoop
+from mlops_assets.cli.services import Service
 from mlops_assets.domain.timeline import PeriodRow
 from mlops_assets.resources import Stores
 from mlops_assets.settings import Settings
@@ -47,7 +49,7 @@ def live(
     model = load_model(settings, name)
     periods = stretch(model, start, end)
     Clock(settings.clock_file).set(begins_at(model, periods[0]))
-    services = standard_services(settings, ("dagster", "serve"))
+    services = tuple(_eager(standard_services(settings, ("dagster", "serve"))))
     before = {process.pid for process in psutil.process_iter()}
     with environment(**dict(os.environ)), Supervisor(settings, services) as running:
         loop = kind(settings, model, running.urls["serve"], running.raise_if_failed)
@@ -59,3 +61,14 @@ def live(
         if process.pid not in before and str(root) in " ".join(process.info["cmdline"] or [])
     ]
     return Lived(rows, Stores.of(settings), model, left)
+
+
+def _eager(services: tuple[Service, ...]) -> Iterator[Service]:
+    """The services, with a daemon that does not wait five seconds between its looks."""
+    for service in services:
+        if service.name != "dagster-daemon":
+            yield service
+            continue
+        python, option, _, *arguments = service.command
+        eager = "mlops_assets_tests.eager_daemon"
+        yield replace(service, command=(python, option, eager, *arguments))

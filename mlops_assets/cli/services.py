@@ -84,7 +84,7 @@ def _dagster(
     code = Service(
         name="dagster-code",
         command=_python(
-            *("dagster", "api", "grpc", *address, str(code_port), "-m", definitions),
+            *("mlops_assets.code_server", *address, str(code_port), "-m", definitions),
             # Without it a definition that fails to load ends the process, and no page tells why.
             "--lazy-load-user-code",
         ),

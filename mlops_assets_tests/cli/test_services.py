@@ -24,11 +24,15 @@ from mlops_assets.stores.ports import free_ports
 from mlops_assets_tests.cli.test_supervisor import eventually, marked
 
 DEFINITIONS = """
+import sys
+
 import dagster as dg
+from mlops_assets.code_server import PRELOADED
 
 @dg.asset
 def one():
-    return 1
+    missing = set(PRELOADED).difference(sys.modules)
+    assert not missing or sys.platform != "linux", missing
 
 job = dg.define_asset_job("job", [one])
 
@@ -36,7 +40,9 @@ job = dg.define_asset_job("job", [one])
 def once(context):
     yield dg.RunRequest(run_key="once")
 
-defs = dg.Definitions(assets=[one], jobs=[job], sensors=[once])
+defs = dg.Definitions(
+    assets=[one], jobs=[job], sensors=[once], executor=dg.in_process_executor
+)
 """
 
 
@@ -111,7 +117,9 @@ def test_no_command_line_shows_a_password(tmp_path: Path):
 
 
 @pytest.mark.loop
-def test_dagster_runs_a_sensor_and_leaves_no_process(settings: Settings, definitions: Path):
+def test_dagster_runs_a_sensor_with_all_imported_and_leaves_no_process(
+    settings: Settings, definitions: Path
+):
     prepare_home(settings)
     services = standard_services(settings, ("dagster",), definitions=definitions.stem)
     with Supervisor(settings, services) as up:
