@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 
 from mlops_assets.spec import ModelSpec
-from mlops_assets.spec_rules import problems
+from mlops_assets.spec.rules import problems
 from mlops_assets.stores.function_digests import with_digests
 from mlops_assets.stores.history_functions import load_function
 from mlops_assets_tests.loop import shipped

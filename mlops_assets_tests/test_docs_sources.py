@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from mlops_assets.spec_source import PythonSource, Source, mistakes
+from mlops_assets.spec.source import PythonSource, Source, mistakes
 from mlops_assets.stores.sources import newest, read
 
 TEXT = (Path(__file__).parents[1] / "docs" / "sources.md").read_text()

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mlops_assets.cli import main
-from mlops_assets.spec_rules import problems
+from mlops_assets.spec.rules import problems
 from mlops_assets_tests.loop import Loop, errors, read_model
 
 ROOT = Path(__file__).parents[1]

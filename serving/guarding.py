@@ -11,8 +11,8 @@ import yaml
 
 from mlops_assets.domain.guard import Limits
 from mlops_assets.settings import Settings
-from mlops_assets.spec import Gates
-from mlops_assets.spec_serving import Serving
+from mlops_assets.spec.gates import Gates
+from mlops_assets.spec.serving import Serving
 from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.incidents import Finding
 from mlops_assets.stores.model_folders import SPEC_FILE, model_folders

@@ -11,7 +11,8 @@ from mlops_assets.domain.trainable import refuse_untrainable
 from mlops_assets.domain.training import Trial, best, draw_evenly, trials
 from mlops_assets.domain.trial_scores import Fold, Part, Scores, fit_few, fold_ends
 from mlops_assets.resources import Stores
-from mlops_assets.spec import LOWER_IS_BETTER, Model
+from mlops_assets.spec import Model
+from mlops_assets.spec.metrics import LOWER_IS_BETTER
 from mlops_assets.stores import candidate_search, tracking, training_rows
 from mlops_assets.stores.candidate_search import Scored
 from mlops_assets.stores.servable import why_not_servable

@@ -9,7 +9,8 @@ import dagster as dg
 
 from mlops_assets.assets.options import key, options
 from mlops_assets.resources import ALL_PERIODS, WINDOW_TAG, Stores
-from mlops_assets.spec import LOWER_IS_BETTER, Model
+from mlops_assets.spec import Model
+from mlops_assets.spec.metrics import LOWER_IS_BETTER
 
 GATES = {
     "minimum_quality": "Metrics on the holdout reach their limits.",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_assets.cli.located import SpecFile
-    from mlops_assets.spec_findings import Finding
+    from mlops_assets.spec.findings import Finding
 
 SAMPLE_ROWS = 500_000
 MARKS = {"problem": "✗", "warning": "!", "note": "·"}
@@ -76,9 +76,9 @@ def check_model(name: str, folder: "Path", now: datetime) -> Checked:
     """Check one model's file and its rows, as far as the file can be read."""
     from mlops_assets.cli.located import read_spec_file
     from mlops_assets.domain.errors import SourceError
-    from mlops_assets.spec_data import findings
-    from mlops_assets.spec_estimators import estimator_findings
-    from mlops_assets.spec_findings import Finding, Table
+    from mlops_assets.spec.data import findings
+    from mlops_assets.spec.estimators import estimator_findings
+    from mlops_assets.spec.findings import Finding, Table
     from mlops_assets.stores.sample import is_in_order, take_sample
 
     file = read_spec_file(name, folder)

@@ -6,8 +6,8 @@ from typing import Any
 
 from mlops_assets.domain.errors import SourceError
 from mlops_assets.spec import Model, ModelSpec
-from mlops_assets.spec_findings import Finding, Place
-from mlops_assets.spec_rules import problems
+from mlops_assets.spec.findings import Finding, Place
+from mlops_assets.spec.rules import problems
 from mlops_assets.stores.function_digests import with_digests
 from mlops_assets.stores.model_folders import SPEC_FILE
 

@@ -74,7 +74,7 @@ def new(name: str, origin: str, table: str, **asked: Any) -> None:
     from mlops_assets.domain.draft_choices import Asked
     from mlops_assets.domain.draft_text import render
     from mlops_assets.domain.drafting import draft
-    from mlops_assets.spec_rules import is_reserved
+    from mlops_assets.spec.names import is_reserved
     from mlops_assets.stores.csv_writing import as_written
     from mlops_assets.stores.files import write_atomically
     from mlops_assets.stores.model_folders import SPEC_FILE
@@ -149,7 +149,7 @@ def _verify(text: str) -> None:
     import yaml
 
     from mlops_assets.spec import ModelSpec
-    from mlops_assets.spec_rules import problems
+    from mlops_assets.spec.rules import problems
 
     spec = ModelSpec.model_validate(yaml.safe_load(text)["attributes"])
     found = problems(spec)

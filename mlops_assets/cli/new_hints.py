@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlops_assets.spec_source import Source
+    from mlops_assets.spec.source import Source
 
 # Seconds or milliseconds since 1970, from 2001 to 2286.
 SECONDS = re.compile(r"[1-9]\d{9}(\d{3})?(\.0)?")
@@ -18,7 +18,7 @@ MILLISECONDS = 13
 
 def time_hint(source: "Source", folder: Path, column: str, origin: str) -> str:
     """Why `column` cannot be the event time, and what to type instead."""
-    from mlops_assets.spec_source import CsvSource
+    from mlops_assets.spec.source import CsvSource
     from mlops_assets.stores.csv_writing import formats_of, odd_time
     from mlops_assets.stores.sample import time_columns
 
@@ -70,7 +70,7 @@ def _from(source: "Source", origin: str) -> str:
 
 
 def _table(source: "Source", origin: str) -> str:
-    from mlops_assets.spec_source import CsvSource
+    from mlops_assets.spec.source import CsvSource
 
     if source.kind == "duckdb":
         return f"({origin})"

@@ -24,7 +24,8 @@ from mlops_assets.components.template import TabularModelScaffolder
 from mlops_assets.domain.errors import SourceError, SpecError
 from mlops_assets.settings import Settings
 from mlops_assets.spec import Model, ModelSpec
-from mlops_assets.spec_rules import Problem, problems
+from mlops_assets.spec.problem import Problem
+from mlops_assets.spec.rules import problems
 from mlops_assets.stores.function_digests import with_digests
 
 ASSETS = (

@@ -19,7 +19,7 @@ from mlops_assets.domain.contract import Contract, HistoryRule
 from mlops_assets.domain.entity_history import NEVER, aggregate, period_starts
 from mlops_assets.domain.errors import DataError
 from mlops_assets.spec import Model
-from mlops_assets.spec_history import History
+from mlops_assets.spec.history import History
 from mlops_assets.stores.batch_input import Part
 from mlops_assets.stores.entity_events import KeyedEvents, Past, reach
 from mlops_assets.stores.history_functions import load_function

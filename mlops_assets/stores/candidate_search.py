@@ -22,8 +22,10 @@ from mlops_assets.domain.trial_scores import (
     mean_scores,
     score,
 )
-from mlops_assets.spec import LOWER_IS_BETTER, Candidate, ModelSpec
-from mlops_assets.spec_search import Choice, FloatRange, Search
+from mlops_assets.spec import ModelSpec
+from mlops_assets.spec.metrics import LOWER_IS_BETTER
+from mlops_assets.spec.search import Choice, FloatRange, Search
+from mlops_assets.spec.training import Candidate
 from mlops_assets.stores.trial_workers import Run
 
 

@@ -10,7 +10,7 @@ from mlops_assets.domain.written_values import (
     is_time,
     time_formats,
 )
-from mlops_assets.spec_source import CsvSource
+from mlops_assets.spec.source import CsvSource
 from mlops_assets.stores.new_source import NewSource
 from mlops_assets.stores.sources.csv_files import CsvFiles
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlops_assets.domain.errors import PastFunctionError
 from mlops_assets.spec import ModelSpec
-from mlops_assets.spec_rules import Problem
+from mlops_assets.spec.problem import Problem
 from mlops_assets.stores.history_functions import FILE, source_of
 
 ARGUMENTS = "times, values, at"

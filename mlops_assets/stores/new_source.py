@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mlops_assets.domain.errors import SourceError
-from mlops_assets.spec_source import Source
+from mlops_assets.spec.source import Source
 
 REMOTE = ("s3://",)
 FILES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}

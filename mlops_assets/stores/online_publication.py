@@ -9,7 +9,7 @@ import numpy as np
 
 from mlops_assets.domain.contract import Contract
 from mlops_assets.spec import Model
-from mlops_assets.spec_history import History
+from mlops_assets.spec.history import History
 from mlops_assets.stores.bundles import CONTRACT
 from mlops_assets.stores.entity_events import KeyedEvents, Past, reach
 from mlops_assets.stores.lake import Lake

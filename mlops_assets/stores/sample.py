@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops_assets.domain.errors import NestedColumnError, SourceError
-from mlops_assets.spec_source import Source
+from mlops_assets.spec.source import Source
 from mlops_assets.stores import sources
 from mlops_assets.stores.tables import storable, to_frame
 

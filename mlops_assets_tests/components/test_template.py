@@ -11,7 +11,7 @@ from mlops_assets.components import TabularModel
 from mlops_assets.components.template import TabularModelScaffolder
 from mlops_assets.domain.errors import SpecError
 from mlops_assets.spec import ModelSpec
-from mlops_assets.spec_rules import problems
+from mlops_assets.spec.rules import problems
 from mlops_assets_tests.loop import TYPE, load
 
 PROJECT = """\

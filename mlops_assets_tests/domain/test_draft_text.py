@@ -10,7 +10,7 @@ from mlops_assets.domain.draft_choices import Asked
 from mlops_assets.domain.draft_text import render, scalar
 from mlops_assets.domain.drafting import draft
 from mlops_assets.spec import ModelSpec
-from mlops_assets.spec_rules import problems
+from mlops_assets.spec.rules import problems
 from mlops_assets_tests.churn import NOW, churn
 
 SOURCE = {"kind": "csv", "path": "churn.csv"}

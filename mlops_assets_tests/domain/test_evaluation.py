@@ -16,7 +16,7 @@ from mlops_assets.domain.evaluation import (
     pinball_losses,
     row_losses,
 )
-from mlops_assets.spec import LOWER_IS_BETTER as SPEC_LOWER_IS_BETTER
+from mlops_assets.spec.metrics import LOWER_IS_BETTER as SPEC_LOWER_IS_BETTER
 
 BINARY = ("0", "1")
 

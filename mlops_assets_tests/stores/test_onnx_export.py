@@ -13,7 +13,7 @@ from mlops_assets.domain.contract import Contract, ContractColumn, Task
 from mlops_assets.domain.estimators import ESTIMATORS
 from mlops_assets.domain.features import as_arrays, model_frame
 from mlops_assets.domain.training import Trial, fit, outputs_of
-from mlops_assets.spec_derived import Derived
+from mlops_assets.spec.derived import Derived
 from mlops_assets.stores.bundles import load_pipeline
 from mlops_assets.stores.onnx_export import to_onnx
 from mlops_assets_tests.loop import SHIPPED, read_model

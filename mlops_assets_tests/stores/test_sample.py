@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mlops_assets.domain.errors import NestedColumnError, SourceError
-from mlops_assets.spec_source import CsvSource, DeltaSource, DuckdbSource, ParquetSource, SqlSource
+from mlops_assets.spec.source import CsvSource, DeltaSource, DuckdbSource, ParquetSource, SqlSource
 from mlops_assets.stores.sample import is_in_order, take_flat_sample, take_sample, time_columns
 from mlops_assets_tests.churn import churn, write_csv
 

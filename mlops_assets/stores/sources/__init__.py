@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mlops_assets.domain.errors import NestedColumnError
-from mlops_assets.spec_source import (
+from mlops_assets.spec.source import (
     CsvSource,
     DeltaSource,
     DuckdbSource,

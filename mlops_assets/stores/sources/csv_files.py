@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from mlops_assets.domain.errors import SourceError
-from mlops_assets.spec_source import CsvSource
+from mlops_assets.spec.source import CsvSource
 from mlops_assets.stores.sources.parts import FilePart, joined
 from mlops_assets.stores.sources.places import Files, find, reading
 from mlops_assets.stores.sources.reader import require

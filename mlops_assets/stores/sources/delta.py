@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec_source import DeltaSource
+from mlops_assets.spec.source import DeltaSource
 from mlops_assets.stores.sources.places import endpoint, is_public, is_remote, reading
 from mlops_assets.stores.sources.reader import require
 from mlops_assets.stores.sources.times import after, in_utc, latest, utc, within

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec_source import S3, DuckdbSource
+from mlops_assets.spec.source import S3, DuckdbSource
 from mlops_assets.stores.sources.places import PASSING, s3
 from mlops_assets.stores.sources.reader import require
 from mlops_assets.stores.sources.times import first_date, utc

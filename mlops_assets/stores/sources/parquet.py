@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from mlops_assets.spec_source import ParquetSource
+from mlops_assets.spec.source import ParquetSource
 from mlops_assets.stores.sources.parts import FilePart, joined
 from mlops_assets.stores.sources.places import Files, find, reading
 from mlops_assets.stores.sources.reader import require

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec_source import S3
+from mlops_assets.spec.source import S3
 
 # What AWS calls a failure that may pass; all others (no access, no such bucket) stay.
 PASSING = re.compile(

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec_source import PythonSource
+from mlops_assets.spec.source import PythonSource
 from mlops_assets.stores.sources.reader import require
 from mlops_assets.stores.sources.times import in_utc, latest, utc
 

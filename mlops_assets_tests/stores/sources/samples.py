@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from deltalake import write_deltalake
 
-from mlops_assets.spec_source import (
+from mlops_assets.spec.source import (
     CsvSource,
     DeltaSource,
     DuckdbSource,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_assets.domain.errors import SourceError
-from mlops_assets.spec_source import CsvSource
+from mlops_assets.spec.source import CsvSource
 from mlops_assets.stores.sources import newest, read
 from mlops_assets_tests.stores.sources.samples import DAY, HOUR
 

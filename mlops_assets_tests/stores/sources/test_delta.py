@@ -6,7 +6,7 @@ import pytest
 from deltalake import write_deltalake
 
 from mlops_assets.domain.errors import SourceAwayError
-from mlops_assets.spec_source import DeltaSource
+from mlops_assets.spec.source import DeltaSource
 from mlops_assets.stores.sources import newest, read
 from mlops_assets_tests.stores.sources.samples import DAY, HOUR, delta
 

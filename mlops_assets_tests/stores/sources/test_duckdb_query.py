@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec_source import DuckdbSource
+from mlops_assets.spec.source import DuckdbSource
 from mlops_assets.stores.sources import read
 from mlops_assets_tests.stores.sources.samples import DAY, HOUR, parquet
 from mlops_assets_tests.stores.sources.test_parquet import damage, grouped

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_assets.domain.errors import SourceError
-from mlops_assets.spec_source import ParquetSource
+from mlops_assets.spec.source import ParquetSource
 from mlops_assets.stores.sources import column_names, newest, read
 from mlops_assets_tests.stores.sources.samples import COLUMNS, DAY, HOUR, arrow, parquet, rows
 

@@ -8,7 +8,7 @@ import pytest
 from deltalake import write_deltalake
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec_source import CsvSource, DeltaSource, DuckdbSource, ParquetSource, Source
+from mlops_assets.spec.source import CsvSource, DeltaSource, DuckdbSource, ParquetSource, Source
 from mlops_assets.stores.sources import column_names, newest
 from mlops_assets_tests.stores.sources.conftest import S3Server
 from mlops_assets_tests.stores.sources.samples import (

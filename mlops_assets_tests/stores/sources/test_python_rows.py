@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec_source import PythonSource
+from mlops_assets.spec.source import PythonSource
 from mlops_assets.stores.sources import column_names, newest, read
 from mlops_assets_tests.stores.sources.samples import DAY, FUNCTION, HOUR, python
 

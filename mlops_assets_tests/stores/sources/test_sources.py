@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from deltalake import write_deltalake
 
 from mlops_assets.domain.errors import SourceError
-from mlops_assets.spec_source import ParquetSource, Source
+from mlops_assets.spec.source import ParquetSource, Source
 from mlops_assets.stores.sources import column_names, is_at_hand, newest, read
 from mlops_assets_tests.stores.sources.samples import (
     COLUMNS,

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec_source import (
+from mlops_assets.spec.source import (
     SqlSource,
 )
 from mlops_assets.stores.sources import column_names, newest, read

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from mlops_assets.spec_part import Part
+from mlops_assets.spec.part import Part
 
 
 class DataNotes(Part):

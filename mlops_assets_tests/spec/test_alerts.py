@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from mlops_assets.spec_alerts import Alerting
+from mlops_assets.spec.alerts import Alerting
 
 
 def test_the_spec_names_a_variable_and_never_a_url():

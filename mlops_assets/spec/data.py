@@ -16,8 +16,8 @@ from mlops_assets.domain.leaks import find_leaks
 from mlops_assets.domain.profiling import ColumnProfile, profile
 from mlops_assets.domain.trainable import MOST_LEVELS
 from mlops_assets.domain.validation import REASONS, validate
-from mlops_assets.spec_findings import Finding, Place, Table, share, some
-from mlops_assets.spec_labels import label_times, label_types, label_values
+from mlops_assets.spec.findings import Finding, Place, Table, share, some
+from mlops_assets.spec.labels import label_times, label_types, label_values
 
 # Seconds or milliseconds taken for a smaller unit are times of the first weeks of 1970.
 EPOCH = (datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 2, 15, tzinfo=UTC))

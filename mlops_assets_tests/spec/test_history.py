@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from mlops_assets.domain.contract import ColumnType
-from mlops_assets.spec_history import History, mistakes
+from mlops_assets.spec.history import History, mistakes
 
 TYPES: dict[str, ColumnType] = {"a": "number", "b": "boolean", "c": "category"}
 

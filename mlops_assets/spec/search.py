@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from mlops_assets.spec_part import Part
+from mlops_assets.spec.part import Part
 
 Scalar = bool | int | float | str
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}

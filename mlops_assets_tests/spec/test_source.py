@@ -4,8 +4,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from mlops_assets.spec import ModelSpec
-from mlops_assets.spec_rules import problems
-from mlops_assets.spec_source import Source, mistakes
+from mlops_assets.spec.rules import problems
+from mlops_assets.spec.source import Source, mistakes
 
 GOOD: list[dict[str, Any]] = [
     {"kind": "parquet", "path": "../rows"},

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mlops_assets.domain.draft_choices import MOST_CLASSES
 from mlops_assets.domain.labels import KNOWN_AT, LABEL
 from mlops_assets.domain.profiling import numeric_values, profile_column
-from mlops_assets.spec_findings import Finding, Place, Table, share
+from mlops_assets.spec.findings import Finding, Place, Table, share
 
 
 def label_types(table: Table) -> Iterator[Finding]:

@@ -14,8 +14,8 @@ from mlops_assets.domain.draft_choices import Asked
 from mlops_assets.domain.draft_text import render
 from mlops_assets.domain.drafting import draft
 from mlops_assets.spec import Model, ModelSpec
-from mlops_assets.spec_data import findings
-from mlops_assets.spec_findings import Finding, Table
+from mlops_assets.spec.data import findings
+from mlops_assets.spec.findings import Finding, Table
 from mlops_assets_tests.churn import NOW, churn
 
 WEEKS = 12

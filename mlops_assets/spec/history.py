@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mlops_assets.domain.contract import Aggregate, ColumnType, HistoryRule
 from mlops_assets.domain.periods import Every
-from mlops_assets.spec_part import Part
+from mlops_assets.spec.part import Part
 
 OF_EVENTS = ("count", "days_since_last")
 

@@ -2,7 +2,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from mlops_assets.spec_serving import Serving
+from mlops_assets.spec.serving import Serving
 
 
 @pytest.mark.parametrize(

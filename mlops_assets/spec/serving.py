@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from mlops_assets.domain.guard import Limits
-from mlops_assets.spec_part import Part
+from mlops_assets.spec.part import Part
 
 USUAL = Limits()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mlops_assets.domain.estimators import missing_package, wrong_settings
 from mlops_assets.spec import ModelSpec
-from mlops_assets.spec_findings import Finding
+from mlops_assets.spec.findings import Finding
 
 
 def estimator_findings(spec: ModelSpec) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 from pydantic import Field
 
 from mlops_assets.domain.contract import ColumnType, TimePart
-from mlops_assets.spec_part import Part
+from mlops_assets.spec.part import Part
 
 Kind = Literal[
     "difference",

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field
 
-from mlops_assets.spec_part import Part
+from mlops_assets.spec.part import Part
 
 TextType = Literal["text", "number", "integer", "boolean"]
 CREDENTIALS = re.compile(r"\w+://[^/\s:@'\"]*:[^/\s@'\"]+@")

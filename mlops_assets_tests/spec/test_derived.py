@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlops_assets.domain.contract import ColumnType
-from mlops_assets.spec_derived import Derived, mistakes
+from mlops_assets.spec.derived import Derived, mistakes
 
 TYPES: dict[str, ColumnType] = {"a": "number", "b": "integer", "c": "category", "d": "boolean"}
 
