@@ -75,8 +75,9 @@ def connect(address: str) -> None:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ServiceError(
-            f"there is no Ray cluster at MLOPS_RAY_ADDRESS={address}: {error}. Correct it, or "
-            "unset it to score in this process."
+            f"there is no Ray cluster at MLOPS_RAY_ADDRESS={address} that lets us in: {error}. "
+            "Correct it, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if the cluster asks for a "
+            "token, or unset it to do without a cluster."
         ) from error
 
 

@@ -1,13 +1,9 @@
 """`mlops predict --out` with a real registry, and no endpoint."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -16,7 +12,7 @@ from mlops_assets.cli import main
 from mlops_assets.settings import Settings
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.registry import CHAMPION, Registry
-from mlops_assets_tests.stores.test_batch_run import bundle, contents, flights, model  # noqa: F401
+from mlops_assets_tests.stores.test_batch_run import bundle, flights, model  # noqa: F401
 
 Run = Callable[..., Result]
 
@@ -109,25 +105,6 @@ def test_without_a_champion_a_version_must_be_named(run: Run, registered: Settin
     assert result.exit_code == 1
     assert "flight_delay has no champion" in result.stderr
     assert run("--out", str(tmp_path / "out"), "--version", "2").exit_code == 0
-
-
-def test_a_ray_cluster_writes_the_same_bytes(run: Run, registered: Settings, tmp_path: Path):
-    assert run("--out", str(tmp_path / "here")).exit_code == 0
-    command = [sys.executable, "-W", "ignore", "-m", "mlops_assets.cli", "predict", "flight_delay"]
-    arguments = [str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "ray"), "--json"]
-    done = subprocess.run(
-        [*command, *arguments],
-        env={**os.environ, "MLOPS_RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])["predicted"] == 1960
-    assert contents(tmp_path / "ray") == contents(tmp_path / "here")
-    scores = pq.read_table(tmp_path / "ray")["probability_late"].to_numpy()
-    assert np.ptp(scores) > 0.5
 
 
 def test_an_address_without_a_cluster_is_an_error_with_the_way_out(
