@@ -1,19 +1,24 @@
-"""The instance of deploy/dagster/dagster.yaml, on a real PostgreSQL."""
+"""What deploy/ keeps in PostgreSQL, on a real one: Dagster's instance and the online store."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import numpy as np
+import psycopg2
 import pytest
 import yaml
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from mlops_assets.cli.home import DAGSTER_YAML
+from mlops_assets.domain.errors import StoreAwayError
 from mlops_assets.settings import Settings
-from mlops_assets_tests.deploy.conftest import DEPLOY
+from mlops_assets.stores.online import KeyHistory, OnlineStore
+from mlops_assets_tests.deploy.conftest import DEPLOY, documents
 
 FILE = DEPLOY / "dagster" / "dagster.yaml"
 MATERIALIZE = """
@@ -38,6 +43,7 @@ def databases(postgres_url: str) -> dict[str, str]:
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     statements = [
         f"CREATE ROLE mlops LOGIN PASSWORD '{url.password}'",
+        "CREATE ROLE replica LOGIN PASSWORD 'secret'",
         "CREATE DATABASE dagster OWNER mlops",
         *(DEPLOY / "postgres" / "databases.sql").read_text().split(";\n"),
     ]
@@ -124,3 +130,50 @@ def test_on_postgres_dagster_behaves_as_on_one_machine():
     ours = yaml.safe_load(FILE.read_text())
     assert ours.pop("storage")
     assert ours == yaml.safe_load(DAGSTER_YAML)
+
+
+def online_urls() -> dict[str, str]:
+    """What the files set MLOPS_ONLINE_URL to: where Dagster runs, and where replicas do."""
+    services = documents(DEPLOY / "compose.yaml")[0]["services"]
+    (settings,) = (
+        one
+        for one in documents(DEPLOY / "kubernetes" / "base" / "settings.yaml")
+        if "MLOPS_ONLINE_URL" in one.get("data", {})
+    )
+    return {
+        "dagster": services["dagster-code"]["environment"]["MLOPS_ONLINE_URL"],
+        "compose": services["serving"]["environment"]["MLOPS_ONLINE_URL"],
+        "kubernetes": settings["data"]["MLOPS_ONLINE_URL"],
+    }
+
+
+def here(url: str, environment: dict[str, str], user: str = "mlops") -> str:
+    """A file's URL, on the server of this test."""
+    place = f"{user}@{environment['PGHOST']}:{environment['PGPORT']}"
+    return urlsplit(url)._replace(netloc=place).geturl()
+
+
+@pytest.mark.postgres
+def test_the_online_store_takes_its_password_from_where_the_files_put_it(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    urls = online_urls()
+    # Compose: the file of the secret, for whoever publishes and whoever reads.
+    monkeypatch.setenv("PGPASSFILE", environment["PGPASSFILE"])
+    known = KeyHistory(np.array([1, 2]), {"late": np.array([0.5, 3.0])}, {})
+    publisher = OnlineStore(here(urls["dagster"], environment))
+    publisher.publish("m", [("plane", "N1", known)], since=None, until=9)
+    _, found = OnlineStore(here(urls["compose"], environment)).read("m", {"plane": ["N1"]})
+    assert found["plane", "N1"].to_bytes() == known.to_bytes()
+    # Kubernetes: a variable of the Secret, and here a user who may do nothing but read.
+    with psycopg2.connect(here(urls["kubernetes"], environment)) as connection:
+        connection.cursor().execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO replica")
+    connection.close()
+    monkeypatch.delenv("PGPASSFILE")
+    replica = OnlineStore(here(urls["kubernetes"], environment, "replica"))
+    with pytest.raises(StoreAwayError):
+        replica.read("m", {"plane": ["N1"]})
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    assert replica.read("m", {"plane": ["N1"]})[1].keys() == {("plane", "N1")}
+    with pytest.raises(StoreAwayError):
+        replica.publish("m", [], since=None, until=10)

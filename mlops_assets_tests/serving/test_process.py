@@ -23,6 +23,7 @@ import psutil
 import pytest
 
 from mlops_assets.settings import Settings
+from mlops_assets.stores.files import write_atomically
 from mlops_assets.stores.prediction_log import read_from, segments
 from mlops_assets_tests.serving.conftest import CONTRACT, Built, frame, publish, records
 from mlops_assets_tests.serving.live_canary import LiveCanary
@@ -224,6 +225,23 @@ def test_a_broken_bundle_keeps_the_old_version_serving(
     assert "version 2 cannot be loaded" in health["reason"]
     assert str(tmp_path) not in health["reason"]
     assert server.predict(records(1, seed=1)).json()["version"] == "1"
+
+
+def test_a_retired_model_is_gone_from_every_replica_and_may_come_back(
+    server: Server, bundles: dict[str, Built]
+):
+    pointer = {"generation": 1, "models": {}, "retired": {"flight_delay": "2026-11-26T08:00:00Z"}}
+    write_atomically(server.settings.serving_state, json.dumps(pointer).encode())
+    deadline = time.monotonic() + 15
+    answers: list[httpx.Response] = []
+    # Several in a row come from all replicas.
+    while not answers or {one.status_code for one in answers} != {410}:
+        assert time.monotonic() < deadline
+        answers = [server.predict(records(1, seed=1)) for _ in range(8)]
+    assert "was retired on 2026-11-26" in answers[0].json()["error"]["message"]
+    publish(server.settings.serving_state, flight_delay=("1", bundles["1"].folder))
+    server.wait_for("1")
+    assert server.predict(records(1, seed=1)).status_code == 200
 
 
 def test_killed_replicas_lose_no_answered_prediction_while_the_registry_is_away(
