@@ -17,6 +17,7 @@ IN_PROGRESS = [
     dg.DagsterRunStatus.CANCELING,
 ]
 FAILED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+ENDED = [dg.DagsterRunStatus.SUCCESS, *FAILED]
 
 
 def failed_periods(
@@ -61,3 +62,18 @@ def materialized(instance: dg.DagsterInstance, model: Model, asset: str) -> set[
     """Keys of the periods of an asset that were ever materialised."""
     key = dg.AssetKey([model.name, asset])
     return set(instance.get_materialized_partitions(key))
+
+
+def has_ended(instance: dg.DagsterInstance, model: Model, period: str) -> bool:
+    """Whether a run on the period has ended, however: its run key is never started again."""
+    start = model.calendar.bounds(period).start
+    for job in ("ingest", "close"):
+        runs = instance.get_runs(dg.RunsFilter(job_name=job_name(model, job), statuses=ENDED))
+        for tags in (run.tags for run in runs):
+            if tags.get(PARTITION) == period:
+                return True
+            if RANGE_START in tags:
+                first, last = (model.calendar.bounds(tags[e]) for e in (RANGE_START, RANGE_END))
+                if first.start <= start <= last.start:
+                    return True
+    return False

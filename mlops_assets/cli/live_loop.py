@@ -3,19 +3,20 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from mlops_assets.automation.past_runs import IN_PROGRESS
+from mlops_assets.automation.past_runs import IN_PROGRESS, has_ended
 from mlops_assets.cli.client import HttpClient
 from mlops_assets.cli.loops import Sent
-from mlops_assets.domain.errors import ServiceError
+from mlops_assets.domain.due import begun
+from mlops_assets.domain.errors import ServiceError, StoreAwayError
 from mlops_assets.resources import Stores
 from mlops_assets.settings import Settings
 from mlops_assets.spec import Model
-from mlops_assets.stores import verdicts
+from mlops_assets.stores import sources, verdicts
 from mlops_assets.stores.monitoring import kept
 from mlops_assets.stores.tokens import client_token
 
@@ -76,7 +77,11 @@ class LiveLoop:
         return sent
 
     def settle(self, period: str | None) -> None:
-        """Poll until the daemon has made the decision and begun what it asks for."""
+        """Poll until the daemon has made the decision and begun what it asks for.
+
+        Without a period: until there is a version and, where requests look the past up, until what
+        is over is published.
+        """
         self._poll(
             lambda: self._is_settled(period),
             f"the loop did not settle on {period or 'its first version'}",
@@ -124,7 +129,7 @@ class LiveLoop:
     def _is_settled(self, period: str | None) -> bool:
         self._raise_if_failed()
         if period is None:
-            return bool(self._stores.releases.history(self._model.name))
+            return bool(self._stores.releases.history(self._model.name)) and self._is_published()
         decision = kept(self._stores.lake, self._model.name, "decisions").get(period)
         if decision is None or self._running("close") is not None:
             return False
@@ -138,6 +143,30 @@ class LiveLoop:
         if verdict and verdict.decision == decision["id"] and verdict.held:
             return True
         return self.acted_on(decision["id"])
+
+    def _is_published(self) -> bool:
+        """Whether look-ups see all periods that are over; one that was refused brings nothing."""
+        model, spec = self._model, self._model.spec
+        if not spec.history:
+            return True
+        now = self._stores.clock.now()
+        newest = sources.newest(spec.source, model.folder, event_time=spec.event_time, until=now)
+        over = begun(model.calendar, now, newest)
+        if not over:
+            return True
+        end = model.calendar.bounds(over[-1]).end
+        if self._published_until() >= end:
+            return True
+        return self._running("ingest", "close") is None and has_ended(
+            self._instance, model, over[-1]
+        )
+
+    def _published_until(self) -> datetime:
+        try:
+            found = self._stores.online.published(self._model.name)
+        except StoreAwayError:
+            found = None  # SQLite's file is made by the first publication
+        return datetime.fromtimestamp(found.until / 1e6 if found else 0, UTC)
 
     def _running(self, *jobs: str) -> str | None:
         for job in jobs or ("train", "rollback"):

@@ -53,11 +53,7 @@ def due(
     period is watched once (drift, expected quality), if it was not `watched` before.
     """
     given_up = failed or {}
-    over = [
-        period
-        for period in calendar.closed(now)
-        if newest_row is not None and calendar.bounds(period).start <= newest_row
-    ]
+    over = begun(calendar, now, newest_row)
     served = [
         period
         for period in over
@@ -102,6 +98,15 @@ def due(
             Due("watch", period, period, f"{period} waits for its labels until {until:%m-%d %H:%M}")
         )
     return tuple(found)
+
+
+def begun(calendar: Calendar, now: datetime, newest_row: datetime | None) -> list[str]:
+    """Periods that are over at `now`, and begin no later than the source's newest row."""
+    if newest_row is None:
+        return []
+    return [
+        period for period in calendar.closed(now) if calendar.bounds(period).start <= newest_row
+    ]
 
 
 def _runs(order: Sequence[str], wanted: Collection[str], alone: Collection[str]) -> list[list[str]]:
