@@ -82,7 +82,7 @@ def warm_up(scorer: Scorer) -> None:
     contract = scorer.contract
     try:
         output = scorer.score(synthetic_row(contract))
-    except Exception as error:
+    except Exception as error:  # whatever a scorer raises, it cannot serve
         raise BundleError(
             f"{contract.model} cannot score a row of its contract: {error}"
         ) from error

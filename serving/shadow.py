@@ -113,7 +113,7 @@ class Shadow:
         counts = self._stats.version(model, version.version)
         try:
             outputs = version.scorer.score(_columns(version.contract, batch))
-        except Exception:
+        except Exception:  # whatever it raises is counted, and the guard judges
             if len(batch) > 1:
                 # One request's rows must not fail those of the others.
                 return sum(self._score(model, version, [one]) for one in batch)

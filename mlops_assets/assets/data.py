@@ -1,8 +1,8 @@
 """From the source to model-ready rows: raw_data, validated_data, features."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -12,6 +12,9 @@ from mlops_assets.domain.errors import DataError, SourceAwayError, SourceError
 from mlops_assets.domain.periods import SHORTEST
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # For what may pass: a source that is away, another process at the lake. Not for wrong data.
 RETRIES = dg.RetryPolicy(
@@ -103,28 +106,14 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
         ],
     )
     def _validated_data(context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
-        import pyarrow as pa
-
-        from mlops_assets.assets.tables import as_table
-        from mlops_assets.domain.validation import validate
-        from mlops_assets.stores.delta_tables import by_period
-        from mlops_assets.stores.period_rows import batches, from_lake
-        from mlops_assets.stores.tables import to_frame
+        from mlops_assets.stores.period_rows import from_lake
 
         lake, periods = stores.lake, context.partition_keys
-        contract = model.spec.rows_contract()
         judged = Judged(model.spec.validation.max_rejected_share)
         versions: dict[str, str] = {}
         metadata: dict[str, dict[str, Any]] = {}
         for group in from_lake(lake, model.name, "raw_data", periods):
-            good: dict[str, pa.Table] = {}
-            bad: dict[str, pa.Table] = {}
-            for batch in batches(group):
-                # A key holds the event time, so no two rows of two periods have the same.
-                result = validate(to_frame(pa.concat_tables(batch.values())), contract)
-                judged.failures.update(result.failures)
-                bad |= by_period(as_table(result.rejected), batch)
-                good |= by_period(as_table(result.valid), batch)
+            good, bad = _good_and_bad(group, model, judged)
             for period in judged.refuse(good, bad):
                 del good[period]
             lake.write_periods(model.name, "rejected", bad)
@@ -142,6 +131,30 @@ def validated_data(model: Model) -> dg.AssetsDefinition:
             yield from materialized(context, versions, metadata)
 
     return _validated_data
+
+
+def _good_and_bad(
+    group: Mapping[str, "pa.Table"], model: Model, judged: Judged
+) -> tuple[dict[str, "pa.Table"], dict[str, "pa.Table"]]:
+    """The rows of each period that satisfy the contract, and the others with their reasons."""
+    import pyarrow as pa
+
+    from mlops_assets.assets.tables import as_table
+    from mlops_assets.domain.validation import validate
+    from mlops_assets.stores.delta_tables import by_period
+    from mlops_assets.stores.period_rows import batches
+    from mlops_assets.stores.tables import to_frame
+
+    contract = model.spec.rows_contract()
+    good: dict[str, pa.Table] = {}
+    bad: dict[str, pa.Table] = {}
+    for batch in batches(group):
+        # A key holds the event time, so no two rows of two periods have the same.
+        result = validate(to_frame(pa.concat_tables(batch.values())), contract)
+        judged.failures.update(result.failures)
+        bad |= by_period(as_table(result.rejected), batch)
+        good |= by_period(as_table(result.valid), batch)
+    return good, bad
 
 
 def features(model: Model) -> dg.AssetsDefinition:

@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,6 +11,9 @@ from mlops_assets.assets.options import key, options
 from mlops_assets.resources import ALL_PERIODS, WINDOW_TAG, Stores
 from mlops_assets.spec import Model
 from mlops_assets.spec.metrics import LOWER_IS_BETTER
+
+if TYPE_CHECKING:
+    from mlops_assets.assets.challenge import Challenger
 
 GATES = {
     "minimum_quality": "Metrics on the holdout reach their limits.",
@@ -91,8 +94,6 @@ def challenger(model: Model) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, stores: Stores, mlflow: dg.ResourceParam[Any]
     ) -> Iterator[Any]:
         from mlops_assets.assets.challenge import make_challenger
-        from mlops_assets.assets.tables import classes_table, records_table
-        from mlops_assets.reports.plots import markdown_image
         from mlops_assets.stores import training_rows
 
         manifest = training_rows.load(model.name, stores.lake, _frozen_set(context, model))
@@ -101,27 +102,7 @@ def challenger(model: Model) -> dg.AssetsDefinition:
         )
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(f"{model.name}-{made.version}"),
-            metadata={
-                "version": made.version,
-                "estimator": made.winner.name,
-                "training_set": manifest.id,
-                "runtime": made.runtime,
-                **({"warning": made.warning} if made.warning else {}),
-                "rows": dict(made.rows),
-                **{f"holdout_{metric}": value for metric, value in made.metrics.items()},
-                **({"classes": classes_table(made.classes)} if made.classes else {}),
-                "gates": records_table(
-                    [
-                        {"gate": gate.name, "passed": gate.passed, "reason": gate.reason}
-                        for gate in made.gates
-                    ]
-                ),
-                **{
-                    picture: dg.MetadataValue.md(markdown_image(png, picture))
-                    for picture, png in made.pictures.items()
-                },
-                "trials": _trials_table(model, made.searched.trials),
-            },
+            metadata={"training_set": manifest.id, **_metadata(model, made)},
         )
         for gate in made.gates:
             yield dg.AssetCheckResult(
@@ -133,6 +114,31 @@ def challenger(model: Model) -> dg.AssetsDefinition:
             )
 
     return _challenger
+
+
+def _metadata(model: Model, made: "Challenger") -> dict[str, Any]:
+    """What Dagster shows of a new version: figures, gates, trials and pictures."""
+    from mlops_assets.assets.tables import classes_table, records_table
+    from mlops_assets.reports.plots import markdown_image
+
+    gates = [
+        {"gate": gate.name, "passed": gate.passed, "reason": gate.reason} for gate in made.gates
+    ]
+    return {
+        "version": made.version,
+        "estimator": made.winner.name,
+        "runtime": made.runtime,
+        **({"warning": made.warning} if made.warning else {}),
+        "rows": dict(made.rows),
+        **{f"holdout_{metric}": value for metric, value in made.metrics.items()},
+        **({"classes": classes_table(made.classes)} if made.classes else {}),
+        "gates": records_table(gates),
+        **{
+            picture: dg.MetadataValue.md(markdown_image(png, picture))
+            for picture, png in made.pictures.items()
+        },
+        "trials": _trials_table(model, made.searched.trials),
+    }
 
 
 def _trials_table(model: Model, trials: Iterable[tuple[Any, Mapping[str, float]]]) -> Any:

@@ -65,7 +65,7 @@ class Supervisor:
         try:
             self._interrupts.install()
             self._start()
-        except BaseException:
+        except BaseException:  # a Ctrl-C too must leave no process
             self.stop()
             raise
         self._monitor.start()

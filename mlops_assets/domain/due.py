@@ -53,51 +53,44 @@ def due(
     period is watched once (drift, expected quality), if it was not `watched` before.
     """
     given_up = failed or {}
+
+    def left(work: Work, periods: Sequence[str], done: Collection[str]) -> list[str]:
+        return [one for one in periods if one not in done and one not in given_up.get(work, ())]
+
     over = begun(calendar, now, newest_row)
     served = [
         period
         for period in over
-        if serving_since is not None
-        and calendar.bounds(period).end > serving_since
-        and period not in closed
+        if serving_since is not None and calendar.bounds(period).end > serving_since
     ]
-    to_close = [
-        period
-        for period in served
-        if calendar.bounds(period).end + wait <= now and period not in given_up.get("close", ())
-    ]
-    to_watch = [
-        period
-        for period in served
-        if calendar.bounds(period).end + wait > now
-        and period not in watched
-        and period not in given_up.get("watch", ())
-    ]
-    missing = [
-        period
-        for period in over
-        if period not in ingested
-        and period not in to_close
-        and period not in given_up.get("ingest", ())
-    ]
-    found = [
-        Due(
-            "ingest",
-            part[0],
-            part[-1],
-            f"{counted(len(part))} {'is' if len(part) == 1 else 'are'} over and not ingested",
-        )
-        for part in _runs(over, missing, alone)
-    ]
-    for period in to_close:
-        age = f"{period} ended {calendar.bounds(period).end:%Y-%m-%d %H:%M}, labels have matured"
-        found.append(Due("close", period, period, age))
-    for period in to_watch:
-        until = calendar.bounds(period).end + wait
-        found.append(
-            Due("watch", period, period, f"{period} waits for its labels until {until:%m-%d %H:%M}")
-        )
-    return tuple(found)
+    matured = {period for period in served if calendar.bounds(period).end + wait <= now}
+    to_close = left("close", [period for period in served if period in matured], closed)
+    waiting = [period for period in served if period not in matured]
+    to_watch = left("watch", waiting, {*watched, *closed})
+    to_ingest = left("ingest", over, {*ingested, *to_close})
+    return (
+        *(_ingest(stretch) for stretch in _runs(over, to_ingest, alone)),
+        *(_close(period, calendar) for period in to_close),
+        *(_watch(period, calendar, wait) for period in to_watch),
+    )
+
+
+def _ingest(periods: Sequence[str]) -> Due:
+    are = "is" if len(periods) == 1 else "are"
+    reason = f"{counted(len(periods))} {are} over and not ingested"
+    return Due("ingest", periods[0], periods[-1], reason)
+
+
+def _close(period: str, calendar: Calendar) -> Due:
+    ended = calendar.bounds(period).end
+    reason = f"{period} ended {ended:%Y-%m-%d %H:%M}, labels have matured"
+    return Due("close", period, period, reason)
+
+
+def _watch(period: str, calendar: Calendar, wait: timedelta) -> Due:
+    until = calendar.bounds(period).end + wait
+    reason = f"{period} waits for its labels until {until:%m-%d %H:%M}"
+    return Due("watch", period, period, reason)
 
 
 def begun(calendar: Calendar, now: datetime, newest_row: datetime | None) -> list[str]:

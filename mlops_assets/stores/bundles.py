@@ -159,7 +159,7 @@ class OnnxScorer:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
             raise BundleError(f"{path} is no ONNX model that we can run: {error}") from error
         self.contract = contract
         self._dtypes = {
@@ -216,7 +216,7 @@ def load_pipeline(path: Path) -> Any:
 
     try:
         return skops.io.load(path, trusted=list(TRUSTED_TYPES))
-    except Exception as error:
+    except Exception as error:  # a damaged file makes skops and its readers raise anything
         why = XGBOOST_HINT if "xgboost" in str(error) else ""
         raise BundleError(f"{path} is no pipeline that we trust: {error}{why}") from error
 

@@ -33,7 +33,7 @@ class EncodedOnnx:
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
             raise BundleError(f"{path} is no ONNX model that we can run: {error}") from error
         names = [node.name for node in self._session.get_outputs()]
         self._output = "probabilities" if "probabilities" in names else names[-1]

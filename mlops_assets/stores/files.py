@@ -21,7 +21,7 @@ def write_atomically(path: Path, data: bytes, durable: bool = True) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException:  # a Ctrl-C too must leave no half-written file
         Path(temporary).unlink(missing_ok=True)
         raise
 

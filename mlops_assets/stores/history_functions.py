@@ -86,7 +86,7 @@ def _of_source(source: bytes, path: Path, rule: HistoryRule) -> PastFunction:
     module = module_from_spec(spec)
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102
-    except Exception as error:
+    except Exception as error:  # a module of the user's may raise anything
         raise PastFunctionError(
             f"{FILE}, which computes {rule.name}, cannot be imported: {type(error).__name__}"
         ) from error

@@ -117,7 +117,7 @@ def reported(database: Database) -> Iterator[None]:
     """What the database raises, as StoreAwayError; its text may hold addresses and is not told."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # each driver has errors of its own; `is_away` knows them
         if not database.is_away(error):
             raise
         raise StoreAwayError(

@@ -33,7 +33,7 @@ def stored(pipeline: Any) -> bytes:
 
     try:
         content: bytes = skops.io.dumps(pipeline)
-    except Exception as error:
+    except Exception as error:  # estimators of other libraries raise anything
         raise ValueError(f"skops cannot store it: {error!r}") from error
     return content
 

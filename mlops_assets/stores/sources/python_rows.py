@@ -117,7 +117,7 @@ class PythonRows:
             raise SourceAwayError(
                 f"{self._name} does not reach its data: {type(error).__name__}: {error}."
             ) from error
-        except Exception as error:
+        except Exception as error:  # a function of the user's may raise anything
             raise SourceError(
                 f"{self._name} fails with {type(error).__name__}: {error}. The traceback above "
                 "names its line."
