@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlops_assets.assets import data
 from mlops_assets_tests.loop import Loop, add_model, errors, parcel_spec, parcels
 
 FUNCTION = """
@@ -50,6 +52,13 @@ class Sourced:
 
     def raw_rows(self) -> int:
         return self.loop.stores.lake.read(self.name, "raw_data").num_rows
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source is asked as often as in operation, without the seconds between."""
+    quick = dg.RetryPolicy(max_retries=data.RETRIES.max_retries, delay=0.01)
+    monkeypatch.setattr(data, "RETRIES", quick)
 
 
 @pytest.fixture

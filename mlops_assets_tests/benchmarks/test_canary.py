@@ -1,4 +1,6 @@
-from benchmarks.canary import METHODS, Case, false_promotions, simulate, summary
+from benchmarks.canary.tables import false_promotions, summary
+from benchmarks.canary.walk import METHODS, simulate
+from benchmarks.canary.worlds import Case
 
 BASE = 0.4924
 
