@@ -1,6 +1,7 @@
 """A model that lives through a stretch of its history against real servers: Dagster, Ray Serve."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,7 +29,12 @@ class Lived:
 
 
 def live(
-    root: Path, name: str, start: datetime, end: datetime, kind: type[LiveLoop] = LiveLoop
+    root: Path,
+    prepared_home: Path,
+    name: str,
+    start: datetime,
+    end: datetime,
+    kind: type[LiveLoop] = LiveLoop,
 ) -> Lived:
     """Take the model of `root/models` through all periods that begin in the stretch."""
     from mlops_assets.cli.home import prepare_home
@@ -45,6 +51,7 @@ def live(
         tracking_uri="",
         lake_uri="",
     )
+    shutil.copytree(prepared_home, settings.home)
     prepare_home(settings)
     model = load_model(settings, name)
     periods = stretch(model, start, end)

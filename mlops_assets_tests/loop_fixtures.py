@@ -2,7 +2,9 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Loop"]:
+def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that is ready for Dagster and MLflow, to be copied: making one takes seconds."""
+    from mlops_assets.cli.home import prepare_home
+    from mlops_assets.settings import Settings
+
+    home = tmp_path_factory.mktemp("prepared") / "home"
+    prepare_home(Settings(home=home, tracking_uri="", lake_uri=""))
+    return home
+
+
+@pytest.fixture(scope="session")
+def loop(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Loop"]:
     """A prepared home with real stores and every model that the tests of assets need."""
     import dagster as dg
 
@@ -23,6 +36,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Loop"]:
 
     root = tmp_path_factory.mktemp("loop")
     settings = Settings(home=root / "home", tracking_uri="", lake_uri="")
+    shutil.copytree(prepared_home, settings.home)
     prepare_home(settings)
     add_scenarios(root / "models")
     # A run logs every event; what failed is in its result.

@@ -4,6 +4,7 @@ Bikes from their first release on, sixteen months in a row, with the default pol
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,10 +33,10 @@ class Patient(LiveLoop):
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+def lived(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Lived:
     root = tmp_path_factory.mktemp("history")
     add_model(root / "models", BIKES, shipped(BIKES, **CHANGES))
-    return live(root, BIKES, utc("2011-08-01"), utc("2012-12-01"), Patient)
+    return live(root, prepared_home, BIKES, utc("2011-08-01"), utc("2012-12-01"), Patient)
 
 
 def test_every_decision_is_that_of_a_backtest_of_the_same_history(

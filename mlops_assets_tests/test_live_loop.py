@@ -16,7 +16,7 @@ END = datetime(2026, 1, 17, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+def lived(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Lived:
     """Eight days of parcels against real servers; near ones take the longest from the twelfth."""
     root = tmp_path_factory.mktemp("live")
     # A calendar, so what happens on which day does not depend on what a retrain is worth; the one
@@ -36,7 +36,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
         gates={"margin": 0.5},
         retraining={"policy": "schedule", "every": 2, "rollback_periods": 0},
     )
-    return live(root, "parcels", START, END)
+    return live(root, prepared_home, "parcels", START, END)
 
 
 def test_no_request_fails_while_a_version_is_trained_released_and_swapped(lived: Lived):

@@ -35,11 +35,11 @@ def replay(model: str, start: datetime, end: datetime, live: bool, target: Path 
     from mlops_assets.cli.story import Story
 
     settings = Settings.load()
-    prepare_home(settings)
     found = load_model(settings, model)
     periods = stretch(found, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
     if not periods:
         raise click.UsageError(f"no period of {model} begins between {start:%F} and {end:%F}")
+    prepare_home(settings)
     began = time.monotonic()
     before = count(settings, found)
     story = Story(model, len(periods))

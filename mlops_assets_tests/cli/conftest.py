@@ -21,21 +21,14 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home")
 
 
-@pytest.fixture(scope="session")
-def _prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("prepared") / "home"
-    prepare_home(Settings(home=home))
-    return home
-
-
 @pytest.fixture
-def prepared(_prepared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def prepared(prepared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A home of its own, ready for Dagster and MLflow, that commands of this process use.
 
     Its models folder holds the models flight_delay and bike_demand, and a folder that is none.
     """
     home, models = tmp_path / "home", tmp_path / "models"
-    shutil.copytree(_prepared_home, home)
+    shutil.copytree(prepared_home, home)
     for name in ("flight_delay", "bike_demand", "notes"):
         (models / name).mkdir(parents=True)
     (models / "flight_delay" / "defs.yaml").touch()

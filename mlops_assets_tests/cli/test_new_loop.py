@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,10 @@ def mlops(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_table_becomes_a_served_and_judged_model_by_three_commands(tmp_path: Path):
+def test_a_table_becomes_a_served_and_judged_model_by_three_commands(
+    prepared_home: Path, tmp_path: Path
+):
+    shutil.copytree(prepared_home, tmp_path / "home")
     write_csv(churn(10), tmp_path / "churn.csv")
     named = ("--from", "churn.csv", "--time", "snapshot_at", "--label", "left")
     told = mlops(tmp_path, "new", "churn", *named)

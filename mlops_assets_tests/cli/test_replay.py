@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -53,8 +54,9 @@ def replay(home: Path, models: Path, *arguments: str) -> "subprocess.CompletedPr
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+def story(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     root = tmp_path_factory.mktemp("replay")
+    shutil.copytree(prepared_home, root / "home")
     folder = add_model(root / "models", BIKES, shipped(BIKES, **CHANGES))
     target = root / "story.json"
     done = replay(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -118,8 +119,9 @@ def test_no_command_line_shows_a_password(tmp_path: Path):
 
 @pytest.mark.loop
 def test_dagster_runs_a_sensor_with_all_imported_and_leaves_no_process(
-    settings: Settings, definitions: Path
+    settings: Settings, prepared_home: Path, definitions: Path
 ):
+    shutil.copytree(prepared_home, settings.home)
     prepare_home(settings)
     services = standard_services(settings, ("dagster",), definitions=definitions.stem)
     with Supervisor(settings, services) as up:
@@ -132,8 +134,11 @@ def test_dagster_runs_a_sensor_with_all_imported_and_leaves_no_process(
 
 
 @pytest.mark.loop
-def test_definitions_that_cannot_be_loaded_are_the_error(settings: Settings, definitions: Path):
+def test_definitions_that_cannot_be_loaded_are_the_error(
+    settings: Settings, prepared_home: Path, definitions: Path
+):
     definitions.write_text("raise ValueError('this is no definition')")
+    shutil.copytree(prepared_home, settings.home)
     prepare_home(settings)
     services = standard_services(settings, ("dagster",), definitions=definitions.stem)
     with pytest.raises(ServiceError, match=r"cannot load the definitions(.|\n)*this is no def"):
