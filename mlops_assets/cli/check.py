@@ -79,7 +79,7 @@ def check_model(name: str, folder: "Path", now: datetime) -> Checked:
     from mlops_assets.spec.data import findings
     from mlops_assets.spec.estimators import estimator_findings
     from mlops_assets.spec.findings import Finding, Table
-    from mlops_assets.stores.sample import is_in_order, take_sample
+    from mlops_assets.stores.sample import take_sample
 
     file = read_spec_file(name, folder)
     model = file.model
@@ -106,7 +106,7 @@ def check_model(name: str, folder: "Path", now: datetime) -> Checked:
             "and are never read; correct them in the source, if they matter"
         )
         found = (Finding("timeless", "warning", ("event_time",), message), *found)
-    if is_in_order(spec.source, folder, spec.event_time) is False:
+    if sample.in_order is False:
         message = "rows are not in order of time: no harm, they are sorted when they are read"
         found = (*found, Finding("unsorted", "note", ("source",), message))
     return Checked(name, file, len(sample.times), len(sample.frame), (*found_first, *found))

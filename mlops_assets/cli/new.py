@@ -180,6 +180,8 @@ def _show(
             "period, and are never read.",
             soft_wrap=True,
         )
+    if sample.in_order is False:
+        console.print("Rows are not in order of time: no harm, they are sorted when they are read.")
     if sample.nested:
         names = ", ".join(sample.nested)
         console.print(f"Passed over lists and structures: {names}.", soft_wrap=True)

@@ -1,5 +1,6 @@
 """A table as it is before any spec describes it: all its times, and a sample of its rows."""
 
+import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,8 @@ INSTANT = timedelta(microseconds=1)
 class Sample:
     """`times` of all rows and a `frame` of at most the asked rows, both in order of time.
 
-    `timeless` rows have no event time, and are not in either.
+    `timeless` rows have no event time, and are not in either. `in_order` says whether the rows of
+    a file lie so, None where only reading all would tell.
     `nested` columns hold lists or structures, and are not in the frame. Times are in UTC; whole
     numbers and booleans keep their types beside missing values.
     """
@@ -33,6 +35,7 @@ class Sample:
     times: pd.Series
     nested: tuple[str, ...] = ()
     timeless: int = 0
+    in_order: bool | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -56,8 +59,10 @@ def take_sample(
 
     times = read((event_time,), FIRST, LAST)[event_time].to_pandas()
     timeless = sources.timeless(source, folder, event_time=event_time) or 0
+    in_order = is_in_order(source, folder, event_time)
     if len(times) <= limit:
-        return Sample(as_frame(read(columns, FIRST, LAST)), times, timeless=timeless)
+        everything = as_frame(read(columns, FIRST, LAST))
+        return Sample(everything, times, timeless=timeless, in_order=in_order)
     parts = []
     starts = np.linspace(0, len(times) - limit // STRETCHES, STRETCHES).astype(int)
     bounds = [(times[at], times[min(at + limit // STRETCHES, len(times) - 1)]) for at in starts]
@@ -67,7 +72,7 @@ def take_sample(
         if begin < stop:
             parts.append(read(columns, begin, stop))
             done = stop
-    return Sample(as_frame(pa.concat_tables(parts)), times, timeless=timeless)
+    return Sample(as_frame(pa.concat_tables(parts)), times, timeless=timeless, in_order=in_order)
 
 
 def take_flat_sample(
@@ -111,9 +116,13 @@ def time_columns(source: Source, folder: Path) -> tuple[str, ...]:
 def is_in_order(source: Source, folder: Path, event_time: str) -> bool | None:
     """Whether the rows of a file lie in order of time; None where only reading all would tell."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    if source.kind != "parquet" or not (folder / source.path).is_file():
+    if source.kind not in ("parquet", "csv") or not _is_file(folder / source.path):
         return None
-    times = pq.read_table(folder / source.path, columns=[event_time])[event_time].combine_chunks()
+    times = sources.unsorted(source, folder, event_time=event_time).combine_chunks().drop_null()
     return not pc.any(pc.less(times[1:], times[:-1])).as_py()
+
+
+def _is_file(path: Path) -> bool:
+    # The folder that the path leads out of again may not be there yet.
+    return Path(os.path.normpath(path)).is_file()

@@ -46,6 +46,14 @@ def test_a_table_becomes_a_model_that_loads_and_passes_its_check(models: Path):
     assert found.resolve_job_def("churn__train")
 
 
+def test_unsorted_rows_are_told_to_do_no_harm(models: Path):
+    assert "not in order" not in new().output
+    (models / "churn" / "defs.yaml").unlink()
+    (models / "churn").rmdir()
+    write_csv(churn()[::-1], models.parent / "churn.csv")
+    assert "Rows are not in order of time: no harm, they are sorted" in new().output
+
+
 def test_nothing_is_overwritten(models: Path):
     new()
     path = models / "churn" / "defs.yaml"

@@ -69,8 +69,13 @@ def test_whether_a_file_is_in_order_is_told(table, tmp_path: Path):
     assert is_in_order(table, tmp_path, "snapshot_at") is False
     churn(2).to_parquet(tmp_path / "churn.parquet")
     assert is_in_order(table, tmp_path, "snapshot_at") is True
+    text = CsvSource(kind="csv", path="churn.csv")
     write_csv(churn(2), tmp_path / "churn.csv")
-    assert is_in_order(CsvSource(kind="csv", path="churn.csv"), tmp_path, "snapshot_at") is None
+    assert is_in_order(text, tmp_path, "snapshot_at") is True
+    write_csv(churn(2)[::-1], tmp_path / "churn.csv")
+    assert is_in_order(text, tmp_path, "snapshot_at") is False
+    several = CsvSource(kind="csv", path=".")
+    assert is_in_order(several, tmp_path, "snapshot_at") is None
 
 
 def test_columns_of_lists_are_passed_over_and_named(tmp_path: Path):

@@ -6,7 +6,7 @@ Parquet's row groups are filtered at their end; a CSV file has to be read throug
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -55,6 +55,14 @@ def read(
                 field.name,
             )
     return rows.sort_by([(name, "ascending") for name in names]).select(list(columns))
+
+
+def unsorted(
+    source: ParquetSource | CsvSource, folder: Path, *, event_time: str
+) -> pa.ChunkedArray:
+    """All event times of a file, in the order in which they stand there."""
+    ends = (datetime(year, 1, 1, tzinfo=UTC) for year in (1700, 2260))
+    return _reader(source, folder).read((event_time,), event_time, *ends)[event_time]
 
 
 def newest(source: Source, folder: Path, *, event_time: str, until: datetime) -> datetime | None:
