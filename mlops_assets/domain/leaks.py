@@ -30,6 +30,9 @@ QUICK = 200
 # Missing in the same rows as the label, as intersection over union.
 SAME_ROWS = 0.95
 LEAST_MISSING = 5
+# A column that is there for one class only: so nearly always, and as unlikely by chance.
+ONE_CLASS = 0.999
+BY_CHANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,10 @@ def find_leaks(
     features, truth, target = features[::step], truth[::step], target[::step]
     found: dict[str, Leak] = {}
     for name in map(str, features.columns):
-        leak = _missing_alike(features[name], truth) or _too_good(features[name], target, task)
+        column = features[name]
+        leak = _missing_alike(column, truth) or _too_good(column, target, task)
+        if leak is None or not leak.certain:
+            leak = _one_class(column, target, task) or leak
         if leak:
             found[name] = leak
     for first, second, sign in _sums(features, truth):
@@ -115,6 +121,25 @@ def _missing_alike(feature: pd.Series, truth: pd.Series) -> Leak | None:
     exactly = "exactly" if alike == 1 else f"in {alike:.0%} of the cases"
     reason = f"missing {exactly} where the label is: known only afterwards"
     return Leak(str(feature.name), reason, certain=True)
+
+
+def _one_class(feature: pd.Series, target: pd.Series, task: Task) -> Leak | None:
+    """A column that is filled in, or left empty, for the rows of one class alone."""
+    if task == "regression":
+        return None
+    known = target.notna().to_numpy()
+    classes = target[known].astype(str)
+    filled = feature[known].notna().to_numpy()
+    for rows, how in ((filled, "filled in"), (~filled, "missing")):
+        if rows.all() or not rows.any():
+            continue
+        shares = classes[rows].value_counts(normalize=True)
+        name, share = shares.index[0], float(shares.iloc[0])
+        chance = float((classes == name).mean()) ** int(rows.sum())
+        if share >= ONE_CLASS and chance < BY_CHANCE:
+            reason = f"{how} only where the label is {name!r}: known only afterwards"
+            return Leak(str(feature.name), reason, certain=True)
+    return None
 
 
 def _sums(features: pd.DataFrame, truth: pd.Series) -> list[tuple[str, str, str]]:

@@ -70,6 +70,35 @@ def test_missing_in_the_same_rows_as_the_label_is_known_only_afterwards():
     assert "missing exactly where the label is" in found["a"].reason
 
 
+def visits(rows: int = 2000, positive: float = 0.2) -> pd.DataFrame:
+    """A column that most of the rows of class 1 have, and another one that has nothing to say."""
+    draw = np.random.default_rng(0)
+    label = np.where(draw.random(rows) < positive, "yes", "no")
+    why = np.where((label == "yes") & (draw.random(rows) < 0.7), "ill", None)
+    return pd.DataFrame({"why": why, "some": np.where(draw.random(rows) < 0.1, 1, np.nan)}).assign(
+        y=label
+    )
+
+
+def test_what_is_filled_in_for_one_class_alone_is_known_only_afterwards():
+    found = leaks(visits(), "y")
+    assert set(found) == {"why"}
+    assert found["why"].certain
+    assert found["why"].reason == "filled in only where the label is 'yes': known only afterwards"
+
+
+def test_what_is_missing_for_one_class_alone_is_told_too():
+    frame = visits().assign(paid=lambda f: np.where(f["why"].isna(), 3.0, np.nan))
+    assert (
+        "missing only where the label is 'yes'" in leaks(frame[["paid", "y"]], "y")["paid"].reason
+    )
+
+
+def test_a_few_values_beside_a_frequent_class_prove_nothing():
+    frame = visits(positive=0.01)
+    assert not leaks(frame.assign(why=np.where(np.arange(2000) < 30, "x", None)), "y")
+
+
 def test_too_few_rows_tell_nothing():
     assert (
         single_score(pd.Series(range(50)), pd.Series(range(50), dtype=float), "regression") is None
