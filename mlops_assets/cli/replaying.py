@@ -50,14 +50,14 @@ def replay(
     served = _champion(stores, model)
     loop.swapped(served)
     waiting: list[tuple[str, Sent, float | None]] = []
-    for period in [*periods, *[""] * delay]:
+    for period in [*periods, *[""] * min(delay, len(periods))]:
         if period:
             if model.spec.history:
                 # As in operation: what is over is ingested and published before requests come.
                 clock.set(max(clock.now(), model.calendar.bounds(period).start))
                 loop.settle(None)
             say(f"{period}: sending requests")
-            sent, swap, served = _serve(stores, model, loop, period, served)
+            sent, swap, served = _serve(stores, model, loop, period, served, say)
             if sent.failed:
                 say(f"{period}: {sent.failed} requests failed, the first with {sent.first_error}")
             waiting.append((period, sent, swap))
@@ -97,22 +97,40 @@ def begins_at(model: Model, period: str) -> datetime:
 
 
 def _serve(
-    stores: Stores, model: Model, loop: Loop, period: str, served: str
+    stores: Stores, model: Model, loop: Loop, period: str, served: str, say: Say
 ) -> tuple[Sent, float | None, str]:
     """Send a period's requests; what became of them, the seconds of a swap, the live version.
 
     A training that the last decision asked for is done after a small part of a real period: the
     requests of that part find it at work, all others are answered by what it released.
     """
-    traffic = requests(model, period)
+    traffic = _traffic(stores, model, period, served, say)
     early = len(traffic) // EARLY_SHARE
     sent, swap = loop.send(traffic[:early]), None
     loop.finish()
     now = _champion(stores, model)
     if now != served:
         swap = loop.swapped(now)
+        traffic = _traffic(stores, model, period, now, say)
     sent.join(loop.send(traffic[early:]))
     return sent, swap, now
+
+
+def _traffic(
+    stores: Stores, model: Model, period: str, version: str, say: Say
+) -> list[list[dict[str, Any]]]:
+    """A period's requests, with the inputs that a version asks for."""
+    contract = _contract(stores, model, version)
+    added = sorted(model.spec.columns.keys() - {column.name for column in contract.columns})
+    if added:
+        names = ", ".join(added)
+        say(f"{period}: version {version} was trained before it could see {names}: asked without")
+    return requests(model, period, contract)
+
+
+def _contract(stores: Stores, model: Model, version: str) -> Contract:
+    bundle = stores.registry.cached_bundle(model.name, version, stores.bundles)
+    return Contract.from_json((bundle / "contract.json").read_bytes())
 
 
 def _champion(stores: Stores, model: Model) -> str:
@@ -176,8 +194,7 @@ def losses(stores: Stores, model: Model, period: str) -> tuple[float | None, flo
     parts = []
     for version, rows in served.groupby("version"):
         # Versions may know different classes.
-        bundle = stores.registry.cached_bundle(model.name, str(version), stores.bundles)
-        contract = Contract.from_json((bundle / "contract.json").read_bytes())
+        contract = _contract(stores, model, str(version))
         y, outputs, joined = monitoring.labelled(model, stores.lake, period, rows, contract)
         if len(y):
             again = scorer.score(as_arrays(model_frame(joined, scorer.contract.columns)))

@@ -11,11 +11,13 @@ from mlops_assets.cli.loops import Loop, Sent
 from mlops_assets.cli.replaying import replay
 from mlops_assets.domain.errors import ServiceError
 from mlops_assets.settings import Settings
+from mlops_assets.spec import Model
+from mlops_assets.stores.bundles import write_manifest
 from mlops_assets.stores.clock import Clock
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.release_cause import Cause
 from mlops_assets.stores.release_log import ReleaseLog
-from mlops_assets_tests.loop import add_parcels, read_model, utc
+from mlops_assets_tests.loop import add_parcels, parcel_spec, read_model, utc
 from mlops_assets_tests.regulars import add_regulars
 
 
@@ -60,17 +62,24 @@ class Watching(Asleep):
         self.noted.append(("settle", self.clock.now()))
 
 
-def released(home: Path, model: str) -> Settings:
-    """A home in which a first version was released on the ninth."""
+def released(home: Path, model: Model, was: Model | None = None) -> Settings:
+    """A home in which a first version was released on the ninth, as the model `was` then."""
     settings, now = Settings(home=home), utc("2026-01-09")
     cause = Cause("sensor", "harm", now, now, "", {})
-    ReleaseLog(Lake(settings.lake_root)).add(cause.record("release", model, 0, "", "1"))
+    ReleaseLog(Lake(settings.lake_root)).add(cause.record("release", model.name, 0, "", "1"))
+    bundle = settings.bundle_cache / model.name / "1"
+    bundle.mkdir(parents=True)
+    contract = (was or model).spec.contract(model.name, ("0", "1"))
+    (bundle / "contract.json").write_bytes(contract.to_json())
+    for name in ("reference.json", "model.skops"):
+        (bundle / name).touch()
+    write_manifest(bundle, "skops", {})
     return settings
 
 
 def test_what_is_over_is_published_before_requests_look_the_past_up(tmp_path: Path) -> None:
     model = read_model(add_regulars(tmp_path / "models", "regulars"))
-    settings = released(tmp_path / "home", "regulars")
+    settings = released(tmp_path / "home", model)
     loop = Watching(Clock(settings.clock_file))
     periods = ["2026-01-09", "2026-01-10", "2026-01-11"]
     said: list[str] = []
@@ -94,7 +103,32 @@ class Refused(Asleep):
 
 def test_requests_that_all_fail_are_told_where_no_decision_follows(tmp_path: Path) -> None:
     model = read_model(add_parcels(tmp_path / "models", "parcels"))
-    settings = released(tmp_path / "home", "parcels")
+    settings = released(tmp_path / "home", model)
     told = r"2 of 2 requests failed, the first with 422: is not a column.*parcels__train"
     with pytest.raises(ServiceError, match=told):
         list(replay(settings, model, Refused(), ["2026-01-09"], lambda _: None))
+
+
+class Noting(Asleep):
+    """Notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[frozenset[str]] = []
+
+    def send(self, requests: Sequence[Sequence[Mapping[str, Any]]]) -> Sent:
+        self.asked += [frozenset(record) for records in requests for record in records]
+        return Sent()
+
+
+def test_a_version_is_asked_with_the_inputs_that_it_was_trained_with(tmp_path: Path) -> None:
+    columns = parcel_spec()["columns"]
+    now = {"weight": columns["weight"], "hours": "number?"}
+    model = read_model(add_parcels(tmp_path / "models", "parcels", columns=now))
+    was = read_model(add_parcels(tmp_path / "before", "parcels"))
+    loop, said = Noting(), list[str]()
+    settings = released(tmp_path / "home", model, was)
+    # Its labels come three days later, and the replay ends before.
+    assert list(replay(settings, model, loop, ["2026-01-09"], said.append)) == []
+    assert set(loop.asked) == {frozenset({"parcel", "sent_at", "zone", "weight"})}
+    told = "2026-01-09: version 1 was trained before it could see hours: asked without"
+    assert said.count(told) == 1
