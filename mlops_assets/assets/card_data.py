@@ -1,6 +1,7 @@
 """What the rows behind a version were: the facts of its data sheet."""
 
 from collections import Counter
+from datetime import timedelta
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ FEW_LEVELS = 12
 NAMED_LEVELS = 6
 # Levels rarer than this are not named: few rows can be about a person.
 LEAST_SHARE = 0.01
+HOUR = timedelta(hours=1)
 
 
 def column_facts(spec: ModelSpec, name: str, values: pd.Series) -> ColumnFacts:
@@ -65,7 +67,8 @@ def unseen(spec: ModelSpec, fitted: pd.DataFrame, holdout: pd.DataFrame) -> dict
 def derived(spec: ModelSpec) -> tuple[str, ...]:
     """What is computed inside the pipeline or from the past, and from what."""
     past = (
-        f"{rule.name}: {rule.told} in the {rule.window} before, by {rule.entity or spec.entity}"
+        f"{rule.name}: {rule.told} in the {_span(rule.window)} before, by "
+        f"{rule.entity or spec.entity}"
         for rule in spec.history
     )
     inside = (
@@ -74,6 +77,12 @@ def derived(spec: ModelSpec) -> tuple[str, ...]:
         for rule in spec.derived
     )
     return (*past, *inside)
+
+
+def _span(window: timedelta) -> str:
+    """As people say it."""
+    count, unit = (window.days, "day") if not window.seconds else (window / HOUR, "hour")
+    return f"{count:g} {unit}{'' if count == 1 else 's'}"
 
 
 def source(spec: ModelSpec) -> str:

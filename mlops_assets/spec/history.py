@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mlops_assets.domain.contract import Aggregate, ColumnType, HistoryRule
 from mlops_assets.domain.periods import Every
-from mlops_assets.spec.part import Part
+from mlops_assets.spec.part import Duration, Part
 
 OF_EVENTS = ("count", "days_since_last")
 
@@ -44,7 +44,7 @@ class History(Part):
     columns: tuple[str, ...] = Field(
         default=(), description="What a function sees of each row: columns as for `column`."
     )
-    window: timedelta = Field(description="How far back it looks, such as 28d.")
+    window: Duration = Field(description="How far back it looks, such as 28d.")
     until: Literal["period", "event"] = Field(
         default="period",
         description="Up to when rows count. period: before the row's period began, which is what "

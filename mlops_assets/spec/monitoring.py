@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from mlops_assets.spec.part import Part
+from mlops_assets.spec.part import Duration, Part
 
 
 class WatchedSlice(Part):
@@ -19,7 +19,7 @@ class WatchedSlice(Part):
 class Monitoring(Part):
     """How the served model is watched."""
 
-    wait: timedelta = Field(
+    wait: Duration = Field(
         default=timedelta(days=1),
         description="Time after a period's end until its labels are judged.",
     )

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from mlops_assets.domain.contract import ColumnType
 from mlops_assets.domain.periods import Every
-from mlops_assets.spec.part import Part
+from mlops_assets.spec.part import Duration, Part
 
 
 class Label(Part):
@@ -20,7 +20,7 @@ class Label(Part):
     known_at: str = Field(
         default="", description="Column with the time at which the label becomes known."
     )
-    known_after: timedelta = Field(
+    known_after: Duration = Field(
         default=timedelta(0),
         description="Delay from the event to the known label, where no column tells it.",
     )

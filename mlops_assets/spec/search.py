@@ -1,16 +1,13 @@
 """What a model's `defs.yaml` may say about the search for its best candidate."""
 
-import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from mlops_assets.spec.part import Part
+from mlops_assets.spec.part import Duration, Part
 
 Scalar = bool | int | float | str
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
 
 
 class FloatRange(Part):
@@ -41,12 +38,6 @@ class Choice(Part):
 Space = Annotated[FloatRange | IntRange | Choice, Field(discriminator="type")]
 
 
-def _duration(value: Any) -> Any:
-    """`10m` is short for PT10M."""
-    found = re.fullmatch(r"(\d+)\s*([smh])", value.strip()) if isinstance(value, str) else None
-    return timedelta(**{UNITS[found[2]]: int(found[1])}) if found else value
-
-
 class Search(Part):
     """How candidates with a `space` are searched; their trials come after those of the grids."""
 
@@ -58,10 +49,7 @@ class Search(Part):
     trials: int = Field(
         default=20, ge=1, description="Trials drawn from the spaces of all candidates together."
     )
-    time_budget: Annotated[
-        timedelta | None,
-        BeforeValidator(_duration, json_schema_input_type=str | timedelta | None),
-    ] = Field(
+    time_budget: Duration | None = Field(
         default=None,
         description="No trial begins later than this after the search began, as 90s, 10m, 2h; "
         "what was found by then counts. How many trials fit depends on the machine, so only a "

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field
 
-from mlops_assets.spec.part import Part
+from mlops_assets.spec.part import Duration, Part
 
 TextType = Literal["text", "number", "integer", "boolean"]
 CREDENTIALS = re.compile(r"\w+://[^/\s:@'\"]*:[^/\s@'\"]+@")
@@ -29,7 +29,7 @@ FILES = (
 class _Anywhere(Part):
     """What all kinds of sources have in common."""
 
-    timeout: timedelta = Field(
+    timeout: Duration = Field(
         default=timedelta(seconds=60),
         gt=timedelta(0),
         description="How long the source may take to answer: one request to S3, one statement of "
