@@ -11,7 +11,7 @@ from mlops_assets.assets.card_facts import gather
 from mlops_assets.assets.card_pages import figures_of, first_card
 from mlops_assets.assets.judgement import (
     EVIDENCE,
-    champion_losses,
+    champion_on,
     judge,
     latency_of,
     seal_bundle,
@@ -83,7 +83,7 @@ def make_challenger(
     """Train on the frozen set and register the outcome, whether or not it passes its gates."""
     fitted = _fitted(model, manifest, stores, say)
     holdout, outputs = fitted.holdout, fitted.outputs
-    champion, theirs = champion_losses(model, stores, holdout)
+    champion = champion_on(model, stores, holdout)
     evidence = _evidence(fitted)
     with tracking.scratch_folder() as scratch:
         bundle = Path(scratch)
@@ -94,9 +94,9 @@ def make_challenger(
             say(f"warning: {warning}")
         speed = latency_of(bundle, holdout)
         verdicts = judge(
-            model, holdout, outputs, fitted.losses, fitted.metrics, theirs, parity, speed
+            model, holdout, outputs, fitted.losses, fitted.metrics, champion, parity, speed
         )
-        about = {"judged_against": champion, "runtime": runtime}
+        about = {"judged_against": champion.version, "runtime": runtime}
         facts = gather(
             model,
             manifest,
@@ -127,7 +127,7 @@ def make_challenger(
         gates=verdicts,
         runtime=runtime,
         warning=warning,
-        judged_against=champion,
+        judged_against=champion.version,
         searched=fitted.searched,
         pictures=pictures,
     )

@@ -4,7 +4,7 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from mlops_assets.assets.card_facts import notes_of
 from mlops_assets.domain import gates
-from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.contract import Contract, ContractColumn
 from mlops_assets.domain.errors import BundleError
 from mlops_assets.domain.estimation import fit_estimator
 from mlops_assets.domain.evaluation import calibration_error, row_losses
@@ -33,20 +33,40 @@ SLOWER = "served by the fitted pipeline through skops, many times slower than th
 LATENCY_ROUNDS = 50
 
 
-def champion_losses(model: Model, stores: Stores, holdout: Rows) -> tuple[str, np.ndarray | None]:
-    """Version and row losses of the champion on the challenger's own holdout."""
+@dataclass(frozen=True)
+class Champion:
+    """The champion's losses (n,) on the challenger's holdout; `absent` says why it has none."""
+
+    version: str = ""
+    losses: np.ndarray | None = None
+    absent: str = gates.NO_CHAMPION
+
+
+def champion_on(model: Model, stores: Stores, holdout: Rows) -> Champion:
+    """What the champion would have lost on the challenger's own holdout."""
     champion = stores.registry.alias(model.name, CHAMPION)
     if champion is None:
-        return "", None
+        return Champion()
     folder = stores.registry.cached_bundle(model.name, champion.version, stores.bundles)
     scorer = load_scorer(folder)
-    if set(scorer.contract.columns) != set(model.spec.contract(model.name, ()).columns):
-        # Other inputs cannot be compared row by row; the challenger stands alone.
-        return champion.version, None
+    known = {_kind(one) for one in model.spec.contract(model.name, ()).columns}
+    lacking = [one.name for one in scorer.contract.columns if _kind(one) not in known]
+    if lacking:
+        # Inputs that the holdout does not have, or holds as another type.
+        return Champion(
+            champion.version,
+            absent=f"not compared: the champion, version {champion.version}, needs "
+            f"{', '.join(lacking)}, which defs.yaml no longer has as it was",
+        )
     outputs = scorer.score(as_arrays(holdout.frame))
     # A class that the champion does not know costs it the whole loss, as it does when it serves.
     y = holdout.known_to(scorer.contract.classes)
-    return champion.version, row_losses(model.spec.task, y, outputs, holdout.weights)
+    losses = row_losses(model.spec.task, y, outputs, holdout.weights)
+    return Champion(champion.version, losses)
+
+
+def _kind(column: ContractColumn) -> tuple[object, ...]:
+    return column.name, column.type, column.part, column.zone
 
 
 def seal_bundle(
@@ -124,7 +144,7 @@ def judge(
     outputs: np.ndarray,
     losses: np.ndarray,
     found: Mapping[str, float],
-    champion_losses: np.ndarray | None,
+    champion: Champion,
     parity: ParityResult,
     latency_ms: float,
 ) -> tuple[GateResult, ...]:
@@ -139,9 +159,11 @@ def judge(
     return (
         gates.minimum_quality(found, {str(name): limit for name, limit in rules.minimum.items()}),
         gates.not_worse_than_champion(
-            losses, champion_losses, rules.margin, rules.confidence, seed
+            losses, champion.losses, rules.margin, rules.confidence, seed, champion.absent
         ),
-        gates.slices_hold(values, losses, champion_losses, slices, rules.confidence, seed),
+        gates.slices_hold(
+            values, losses, champion.losses, slices, rules.confidence, seed, champion.absent
+        ),
         gates.calibrated(error, rules.max_calibration_error),
         gates.serves_as_trained(parity, latency_ms, rules.latency_ms),
         gates.documented(notes_of(model.spec).missing, rules.require_card),

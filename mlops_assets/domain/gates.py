@@ -58,8 +58,9 @@ def not_worse_than_champion(
     margin: float,
     confidence: float,
     seed: int,
+    absent: str = NO_CHAMPION,
 ) -> GateResult:
-    """Non-inferiority on the same rows.
+    """Non-inferiority on the same rows; `absent` says why the champion has no losses on them.
 
     Passes when the upper end of the paired bootstrap interval of the difference in loss is at
     most `margin` of the champion's loss: doubt counts against the challenger. Raises DataError
@@ -67,7 +68,7 @@ def not_worse_than_champion(
     """
     name = "not_worse_than_champion"
     if champion_losses is None:
-        return GateResult(name, True, NO_CHAMPION)
+        return GateResult(name, True, absent)
     if len(challenger_losses) < LEAST_ROWS:
         reason = f"{len(challenger_losses)} rows are too few to compare on, {LEAST_ROWS} needed"
         return GateResult(name, False, reason)
@@ -97,6 +98,7 @@ def slices_hold(
     slices: Sequence[SliceRule],
     confidence: float,
     seed: int,
+    absent: str = NO_CHAMPION,
 ) -> GateResult:
     """No slice is sacrificed: `slice_values` holds the (n,) values of each rule's column.
 
@@ -105,7 +107,7 @@ def slices_hold(
     """
     name = "slices_hold"
     if champion_losses is None:
-        return GateResult(name, True, NO_CHAMPION)
+        return GateResult(name, True, absent)
     judged = [
         (rule, f"{rule.column}={value}", rows)
         for rule in slices

@@ -32,7 +32,9 @@ def refuse_untrainable(
         if missing.all():
             raise NotTrainableError(
                 f"column {column.name!r} is missing in all {len(frame):,} training rows, so "
-                "nothing can be learned from it: remove it from columns, or correct the source."
+                "nothing can be learned from it: remove it from columns, or correct the source. If "
+                "it came into defs.yaml after these periods were ingested, run the job "
+                f"{contract.model}__ingest for them again."
             )
         seen = column.type == "category" and column.name not in replaced
         levels = values.nunique() if linear and seen else 0

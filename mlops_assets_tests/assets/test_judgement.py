@@ -5,14 +5,15 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from mlops_assets.assets.judgement import seal_bundle
+from mlops_assets.assets.judgement import champion_on, seal_bundle
 from mlops_assets.domain.errors import BundleError
 from mlops_assets.domain.features import as_arrays, model_frame
 from mlops_assets.domain.training import Trial, fit, outputs_of
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.stores.bundles import load_scorer, verify
 from mlops_assets.stores.training_rows import Rows
-from mlops_assets_tests.loop import Loop, add_parcels, errors, parcel_spec, parcels
+from mlops_assets_tests.loop import History, Loop, add_parcels, errors, parcel_spec
+from mlops_assets_tests.loop import parcels as parcel_rows
 
 LINEAR_TREES = {"n_estimators": 5, "linear_tree": True}
 
@@ -22,7 +23,7 @@ def seal(folder: Path, estimator: str, params: dict[str, Any]) -> tuple[Any, Any
     folder.mkdir()
     model = Model("parcels", ModelSpec.model_validate(parcel_spec()), folder)
     contract = model.spec.contract("parcels", ("0", "1"))
-    rows = parcels(2).to_pandas()
+    rows = parcel_rows(2).to_pandas()
     frame = model_frame(rows, contract.columns)
     y = (rows["hours"] > 24).to_numpy().astype(int)
     pipeline = fit(Trial("t", estimator, params), contract, [], frame, y, seed=0)
@@ -74,3 +75,23 @@ def test_the_warning_is_in_the_version_and_in_the_release_record(loop: Loop, tmp
     shown = loop.materialization("slow_parcels", "challenger").metadata["warning"]
     assert isinstance(shown, dg.TextMetadataValue)
     assert shown.text == version.tags["warning"]
+
+
+def test_a_champion_is_compared_also_where_the_challenger_sees_more(loop: Loop, parcels: History):
+    rows = parcel_rows(2).to_pandas().assign(speed=1.0)
+
+    def champion(**columns: Any) -> Any:
+        spec = ModelSpec.model_validate(parcel_spec(columns=columns))
+        frame = model_frame(rows, spec.contract("parcels", ()).columns)
+        y = (rows["hours"] > 24).to_numpy().astype(int)
+        holdout = Rows(frame=frame, y=y, classes=("0", "1"))
+        return champion_on(Model("parcels", spec, loop.models), loop.stores, holdout)
+
+    same = champion(zone="category", weight="number")
+    more = champion(speed="number", zone="category", weight="number?")
+    assert same.version == more.version == loop.alias("parcels")
+    np.testing.assert_array_equal(more.losses, same.losses)
+    less = champion(zone="category", weight="integer")
+    assert less.losses is None
+    told = f"not compared: the champion, version {same.version}, needs weight, which defs.yaml"
+    assert less.absent.startswith(told)
