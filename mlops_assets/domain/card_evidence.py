@@ -134,10 +134,15 @@ def calibration(facts: VersionFacts, pictures: Mapping[str, str]) -> tuple[Block
         f"Expected calibration error {number(facts.calibration)}: by so much the probabilities "
         "are off on average, over ten equally full bins of the holdout "
         f"({'no limit is set' if limit is None else f'limit {number(limit)}'}). It gives "
-        f"{'class 1' if facts.task == 'binary' else 'the likeliest class'} {facts.told:.1%} on "
-        f"average; {facts.happened:.1%} came true."
+        f"{_told_class(facts)} {facts.told:.1%} on average; {facts.happened:.1%} came true."
     )
     return (Paragraph(text), *_pictures(pictures, "calibration"))
+
+
+def _told_class(facts: VersionFacts) -> str:
+    if facts.task != "binary":
+        return "the likeliest class"
+    return f"class {facts.classes[1].name}" if len(facts.classes) == 2 else "class 1"
 
 
 def importance(facts: VersionFacts, pictures: Mapping[str, str]) -> tuple[Block, ...]:

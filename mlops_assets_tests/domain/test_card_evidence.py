@@ -25,6 +25,13 @@ def test_calibration_without_a_limit_says_so_and_shows_its_picture():
     assert picture == Picture("calibration", "curve")
 
 
+def test_the_probability_that_is_judged_is_that_of_a_class_by_its_name():
+    named = tuple(ClassQuality(name, 50, 0.5, 0.5, 1.0, 1.0, 1.0, 0.1) for name in ("no", "yes"))
+    told, *_ = calibration(facts(classes=named), {})
+    assert isinstance(told, Paragraph)
+    assert "It gives class yes 30.0% on average" in told.text
+
+
 def test_an_input_that_does_harm_is_told_from_one_without_use():
     rises = {"weight": 0.2, "zone": 0.001, "day": -0.3}
     (table, *_) = importance(
