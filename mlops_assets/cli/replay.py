@@ -26,8 +26,6 @@ def replay(model: str, start: datetime, end: datetime, live: bool, target: Path 
     In this process by default, with the same definitions and serving code, and no server. The
     clock stays where the replay ended; `mlops clock --system` resets it.
     """
-    from mlops_assets.cli.live_loop import LiveLoop
-    from mlops_assets.cli.local_loop import LocalLoop
     from mlops_assets.cli.replaying import count_releases as count
     from mlops_assets.cli.replaying import replay as run
     from mlops_assets.cli.replaying import stretch
@@ -39,6 +37,10 @@ def replay(model: str, start: datetime, end: datetime, live: bool, target: Path 
     periods = stretch(found, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
     if not periods:
         raise click.UsageError(f"no period of {model} begins between {start:%F} and {end:%F}")
+    # Both import Dagster, which a mistake in the command need not wait for.
+    from mlops_assets.cli.live_loop import LiveLoop
+    from mlops_assets.cli.local_loop import LocalLoop
+
     prepare_home(settings)
     began = time.monotonic()
     before = count(settings, found)
