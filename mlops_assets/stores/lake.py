@@ -222,10 +222,11 @@ class Lake:
         Reading and writing the same snapshot lets Delta see every conflict.
         """
         path = self.path(model, table)
-        if not DeltaTable.is_deltatable(path):
-            create(path, schema)
         for attempt in range(1, ATTEMPTS + 1):
             try:
+                # Of several that make it at once, all but one lose; then it is there.
+                if not DeltaTable.is_deltatable(path):
+                    create(path, schema)
                 return write(DeltaTable(path))
             except CommitFailedError:
                 if attempt == ATTEMPTS:

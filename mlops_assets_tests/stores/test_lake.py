@@ -291,6 +291,11 @@ def _write(job: tuple[str, str, int]) -> int:
     return int(Lake(root).write_period("m", "q", period, rows([value])).changed)
 
 
+def _begin(job: tuple[str, str, int]) -> int:
+    root, table, value = job
+    return int(Lake(root).append_once("m", table, rows([value]), source=f"s{value}", position=1))
+
+
 def test_four_processes_at_once_lose_and_double_nothing(lake: Lake):
     root = lake.root
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
@@ -305,6 +310,10 @@ def test_four_processes_at_once_lose_and_double_nothing(lake: Lake):
         assert lake.periods("m", "q") == tuple(periods)
         list(pool.map(_write, [(root, periods[0], number) for number in range(8)]))
         assert lake.read("m", "q", periods=periods[:1]).num_rows == 1
+        tables = [f"new{number}" for number in range(16)]
+        made = pool.map(_begin, [(root, table, value) for table in tables for value in range(4)])
+        assert sum(made) == 4 * len(tables)
+        assert [lake.read("m", table).num_rows for table in tables] == [4] * len(tables)
 
 
 def test_no_periods_are_no_rows_and_all_periods_are_all(lake: Lake):
