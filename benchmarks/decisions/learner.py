@@ -20,6 +20,7 @@ from mlops_assets.domain.evaluation import Floats, paired_interval, row_losses
 from mlops_assets.domain.performance import performance
 from mlops_assets.domain.profile import Profile, build
 from mlops_assets.domain.scouts import Moments, Scouts, moments
+from mlops_assets.domain.segments import SegmentReference, Segments, segment_reference
 
 # A boosted tree as a search would choose it for some thousand rows; the defaults overfit those.
 SETTINGS: dict[str, Any] = {
@@ -47,6 +48,7 @@ class Fitted:
     outputs: Floats
     losses: Floats
     reference: LossSample
+    segments: SegmentReference
     profile: Profile
     cpu_seconds: float
 
@@ -188,6 +190,13 @@ class TableLearner:
             reference=LossSample(
                 float(held_losses.mean()), float(held_losses.std(ddof=1)), len(held)
             ),
+            segments=segment_reference(
+                "binary",
+                self.table.y[held],
+                held_outputs,
+                self._columns(held),
+                self.table.contract,
+            ),
             profile=build(self._columns(held), self.table.contract, held_outputs, ("0", "1")),
             cpu_seconds=spent,
         )
@@ -201,6 +210,7 @@ class TableLearner:
                 self.row_losses(training, p) for p in range(max(self.first, training.end), period)
             )
         ]
+        columns = {n: v[rows] for n, v in self.table.columns.items()}
         quality = performance(
             "binary",
             self.table.y[rows],
@@ -214,8 +224,8 @@ class TableLearner:
             previous_losses=None,
             seed=self.seed,
             past=past,
+            segments=Segments(fitted.segments, columns),
         )
-        columns = {n: v[rows] for n, v in self.table.columns.items()}
         inputs = drift(
             fitted.profile,
             columns | answer_columns(outputs, ("0", "1")),

@@ -20,10 +20,11 @@ from mlops_assets.domain.features import as_arrays
 from mlops_assets.domain.gates import GateResult, SliceRule
 from mlops_assets.domain.parity import ParityResult, compare
 from mlops_assets.domain.profile import build
+from mlops_assets.domain.segments import segment_reference
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 from mlops_assets.stores import tracking
-from mlops_assets.stores.bundles import ESTIMATOR, load_scorer, write_manifest
+from mlops_assets.stores.bundles import ESTIMATOR, SEGMENTS, load_scorer, write_manifest
 from mlops_assets.stores.registry import CHAMPION
 from mlops_assets.stores.servable import why_not_compiled
 from mlops_assets.stores.training_rows import Rows
@@ -85,12 +86,17 @@ def seal_bundle(
     """
     limits = model.spec.gates.parity
     # Months come and go by themselves: a part of the time is no sign of drift.
-    profile = build(as_arrays(holdout.frame), contract.watched, outputs, contract.classes)
+    inputs = as_arrays(holdout.frame)
+    profile = build(inputs, contract.watched, outputs, contract.classes)
+    segments = segment_reference(
+        model.spec.task, holdout.y, outputs, inputs, contract.watched, holdout.weights
+    )
     tracking.write_bundle(
         folder,
         files={
             "contract.json": contract.to_json(),
             "reference.json": profile.to_json(),
+            SEGMENTS: segments.to_json(),
             ESTIMATOR: fit_estimator(
                 model.spec.task, holdout.y, outputs, holdout.weights
             ).to_json(),

@@ -24,10 +24,11 @@ from mlops_assets.domain.label_maturity import LabelLag, immature
 from mlops_assets.domain.labels import KNOWN_AT, LABEL, encode
 from mlops_assets.domain.performance import PerformanceReport
 from mlops_assets.domain.restatement import Restatement, label_changes
+from mlops_assets.domain.segments import SegmentReference, Segments
 from mlops_assets.resources import Stores
 from mlops_assets.spec import Model
 from mlops_assets.stores import monitoring, performance_reports
-from mlops_assets.stores.bundles import load_scorer
+from mlops_assets.stores.bundles import SEGMENTS, load_scorer
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.prediction_log import output_columns
 
@@ -144,7 +145,17 @@ def _judge(
         usual_coverage=released.get("label_coverage") or 1.0,
         immature=immature(stores.clock.now(), matures_at),
         weights=served.weights,
+        segments=_segments(served),
     )
+
+
+def _segments(served: Served) -> Segments | None:
+    """What the segments of the rows are compared with; versions of older releases have nothing."""
+    reference = served.bundle / SEGMENTS
+    if not reference.exists():
+        return None
+    rows = as_arrays(model_frame(served.joined, served.contract.columns))
+    return Segments(SegmentReference.from_json(reference.read_bytes()), rows)
 
 
 def _intervals(model: Model, served: Served) -> tuple[dict[str, Interval], list[SliceQuality]]:

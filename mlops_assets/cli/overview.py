@@ -32,7 +32,7 @@ from mlops_assets.stores.retirements import RetirementLog
 DRIFT = ("version", "rows", "judged", "flagged", "reason")
 PERFORMANCE = (
     *("version", "predictions", "labelled", "coverage", "judged"),
-    *("loss", "reference_loss", "harmed", "reason"),
+    *("loss", "reference_loss", "harmed", "harmed_part", "reason"),
 )
 DECISION = ("id", "version", "action", "reasons")
 
@@ -253,7 +253,8 @@ def _newest(lake: Lake, model: str, table: str, fields: tuple[str, ...]) -> dict
     if not found:
         return None
     period, content = list(found.items())[-1]
-    return {"period": period, **{field: content[field] for field in fields}}
+    # Reports of older releases of this software lack the newest fields.
+    return {"period": period, **{field: content.get(field) for field in fields}}
 
 
 def _glance(version: Version, record: ReleaseRecord | None) -> VersionGlance:

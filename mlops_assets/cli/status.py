@@ -148,6 +148,8 @@ def _performance(report: dict[str, Any] | None) -> str:
     if not report["judged"]:
         return f"{report['period']}: not judged, {report['reason']}"
     verdict = "harmed" if report["harmed"] else "no harm"
+    if report["harmed_part"]:
+        verdict += f" in a segment of {report['harmed_part']}"
     return (
         f"{report['period']}: {verdict}, loss {report['loss']:.4f} against "
         f"{report['reference_loss']:.4f} at release, {report['coverage']:.0%} labelled"

@@ -208,6 +208,7 @@ def _evidence(
         previous_is_better=worse,
         periods_since_release=periods,
         decay_periods=found.decay_periods,
+        harmed_part=found.harmed_part,
         plan=worth,
     )
 

@@ -1,4 +1,4 @@
-"""Rows as indicator columns, for models whose fit needs sums only (domain.scouts).
+"""Rows as indicator columns, for what needs sums only (domain.scouts, domain.segments).
 
 A numeric column becomes one indicator per bin, with bins of about equal mass; a category one per
 frequent level, with a shared one for the rest. Missing values have an indicator of their own. The
@@ -35,6 +35,18 @@ class EncodedColumn:
         """Indicators: bins and missing, or levels and the rest."""
         return len(self.edges) + 2 if self.kind == "numeric" else len(self.levels) + 1
 
+    def codes(self, values: NDArray[Any]) -> NDArray[np.intp]:
+        """Which indicator, from 0, each of the values (n,) has."""
+        if self.kind == "category":
+            levels = np.array(self.levels, dtype=str)
+            texts = np.asarray(values, dtype=str)
+            at = np.minimum(np.searchsorted(levels, texts), max(len(levels) - 1, 0))
+            known = levels[at] == texts if len(levels) else np.zeros(len(texts), dtype=bool)
+            return np.where(known, at, len(levels))
+        numbers = np.asarray(values, dtype=np.float64)
+        bins = np.searchsorted(np.array(self.edges), numbers, side="right")
+        return np.where(np.isfinite(numbers), bins, len(self.edges) + 1)
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -56,7 +68,7 @@ class Encoding:
         encoded = np.zeros((rows, self.width))
         at = 0
         for column in self.columns:
-            encoded[np.arange(rows), at + _codes(column, columns[column.name])] = 1.0
+            encoded[np.arange(rows), at + column.codes(columns[column.name])] = 1.0
             at += column.width
         encoded[:, -1] = 1.0
         return encoded
@@ -75,19 +87,25 @@ class Encoding:
 
 
 def fit_encoding(
-    columns: Mapping[str, NDArray[Any]], kinds: Mapping[str, Literal["numeric", "category"]]
+    columns: Mapping[str, NDArray[Any]],
+    kinds: Mapping[str, Literal["numeric", "category"]],
+    *,
+    bins: int = BINS,
+    levels: int = MOST_LEVELS,
 ) -> Encoding:
     """Choose bins and levels from (n,) arrays; many columns get fewer levels each."""
-    most = MOST_LEVELS
+    most = levels
     while True:
-        found = Encoding(tuple(_fit_column(n, kinds[n], columns[n], most) for n in kinds))
+        found = Encoding(
+            tuple(_fit_column(n, kinds[n], columns[n], most, min(bins, most)) for n in kinds)
+        )
         if found.width <= MOST_WIDTH or most <= 1:
             return found
         most //= 2
 
 
 def _fit_column(
-    name: str, kind: Literal["numeric", "category"], values: NDArray[Any], most: int
+    name: str, kind: Literal["numeric", "category"], values: NDArray[Any], most: int, bins: int
 ) -> EncodedColumn:
     if kind == "category":
         levels, counts = np.unique(np.asarray(values, dtype=str), return_counts=True)
@@ -97,21 +115,8 @@ def _fit_column(
     present = numbers[np.isfinite(numbers)]
     if not len(present):
         return EncodedColumn(name, kind)
-    bins = min(BINS, most)
     edges = np.unique(np.quantile(present, np.linspace(0, 1, bins + 1)[1:-1]))
     return EncodedColumn(name, kind, edges=tuple(edges.tolist()))
-
-
-def _codes(column: EncodedColumn, values: NDArray[Any]) -> NDArray[np.intp]:
-    if column.kind == "category":
-        levels = np.array(column.levels, dtype=str)
-        texts = np.asarray(values, dtype=str)
-        at = np.minimum(np.searchsorted(levels, texts), max(len(levels) - 1, 0))
-        known = levels[at] == texts if len(levels) else np.zeros(len(texts), dtype=bool)
-        return np.where(known, at, len(levels))
-    numbers = np.asarray(values, dtype=np.float64)
-    bins = np.searchsorted(np.array(column.edges), numbers, side="right")
-    return np.where(np.isfinite(numbers), bins, len(column.edges) + 1)
 
 
 def _column(data: Mapping[str, Any]) -> EncodedColumn:

@@ -16,10 +16,11 @@ class PeriodEvidence:
     `periods_since_release` counts the periods the version has served, this one included: 1 is
     the first after the release. `drift_flagged` names the drifted columns. `accuracy`, `loss`
     and `reference_loss` are None where there is none, `previous_is_better` says that the version
-    before this one surely had the lower loss on the period's rows. `harmed` is a rise of the loss
-    that this period alone proves, `decay_periods` counts those of a slower one that they prove
-    together (0: there is none). `plan` is what a retrain was worth after this period
-    (domain.lookahead), None where that could not be estimated.
+    before this one surely had the lower loss on the period's rows. `harmed` is harm that this
+    period alone proves, in all rows together or in a part of them alone, cut by the column
+    `harmed_part`; `decay_periods` counts the periods of a slower rise that they prove together
+    (0: there is none). `plan` is what a retrain was worth after this period (domain.lookahead),
+    None where that could not be estimated.
     """
 
     period: str
@@ -35,6 +36,7 @@ class PeriodEvidence:
     previous_is_better: bool
     periods_since_release: int
     decay_periods: int = 0
+    harmed_part: str = ""
     plan: Plan | None = None
 
     @property
@@ -51,7 +53,9 @@ class PeriodEvidence:
     def harm_text(self) -> str:
         """Which harm is proven, in words."""
         if self.harmed or not self.decay_periods:
-            return f"harm: {self.loss_text}"
+            # The column and no level of it: reasons travel into alerts, which show no one's values.
+            where = f" in a segment of {self.harmed_part}" if self.harmed_part else ""
+            return f"harm{where}: {self.loss_text}"
         return f"slow decay, risen over {counted(self.decay_periods)}: {self.loss_text}"
 
     @property

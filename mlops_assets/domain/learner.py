@@ -20,7 +20,8 @@ class Training:
 class Reported:
     """What the reports on a version say of a period whose labels have come.
 
-    `decay_periods` counts the periods of a slow rise of the loss that is proven (0: there is none).
+    `decay_periods` counts the periods of a slow rise of the loss that is proven (0: there is none);
+    `harmed_part` is the column by which a part of the rows is harmed, where it is that part alone.
     """
 
     rows: int
@@ -32,6 +33,7 @@ class Reported:
     drift_judged: bool
     drift_flagged: tuple[str, ...]
     decay_periods: int = 0
+    harmed_part: str = ""
 
 
 class Learner(Protocol):

@@ -3,8 +3,9 @@
 The one-sided two-sample z-test of the mean loss finds harmful shifts and stays quiet on harmless
 ones, which tests of the inputs cannot tell apart. It compares a period with the release's holdout
 and, as holdouts are small, with the periods since in which neither it nor the CUSUM saw a rise. The
-CUSUM (see `decay`) finds slow decay that no single period proves. Both share one false-alarm rate,
-and neither flags a rise above the release too small to matter, however sure many rows make it.
+CUSUM (see `decay`) finds slow decay that no single period proves, and tests of segments of the
+rows (see `segments`) find what their mean hides. All share one false-alarm rate, and none flags a
+rise above the release too small to matter, however sure many rows make it.
 """
 
 from collections.abc import Sequence
@@ -20,9 +21,12 @@ from mlops_assets.domain.decay import LossSample, decay, deviation, pooled
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evaluation import Floats, Interval, metrics, paired_interval, row_losses
 from mlops_assets.domain.label_maturity import best_case_losses, loss_at_best, share_outstanding
+from mlops_assets.domain.segments import SegmentHarm, Segments, excess_of, harmed_segment
 
 # Of the false-alarm rate, what the CUSUM may use; with 1% its limit is the usual 5.
 CUSUM_SHARE = 0.2
+# And what the segments may use, where a version has references of them.
+SEGMENT_SHARE = 0.1
 MIN_HARM = 0.02
 
 
@@ -43,10 +47,11 @@ class PerformanceReport:
 
     `loss` is that of the labelled rows, with the standard deviation `loss_std` of single rows;
     `loss_at_best` is the period's if every label that is still to come proves the model right,
-    and what the tests take. `harmed` is proven harm in this period, `decaying` a proven rise over
-    the last `decay_periods` periods. `loss`, `z`, `p_value` and `cusum` are None where there was
-    nothing to compute them from. `worse_than_previous` is the interval of this version's loss
-    minus the previous version's on the same rows.
+    and what the tests take. `harmed` is proven harm in this period, in all rows together or in
+    those of `segment` (`harmed_part` is its column where it is the segment alone), `decaying` a
+    proven rise over the last `decay_periods` periods. `loss`, `z`, `p_value` and `cusum` are None
+    where there was nothing to compute them from. `worse_than_previous` is the interval of this
+    version's loss minus the previous version's on the same rows.
     """
 
     predictions: int
@@ -67,6 +72,8 @@ class PerformanceReport:
     cusum_limit: float | None = None
     decay_periods: int = 0
     decaying: bool = False
+    harmed_part: str = ""
+    segment: SegmentHarm | None = None
 
     @property
     def previous_is_better(self) -> bool:
@@ -100,6 +107,7 @@ def performance(
     usual_coverage: float = 1.0,
     immature: str = "",
     weights: NDArray[Any] | None = None,
+    segments: Segments | None = None,
 ) -> PerformanceReport:
     """Judge the labelled rows of a period: `y` (n,) and `outputs` (n, classes) or (n, 1).
 
@@ -109,7 +117,9 @@ def performance(
     same rows, `past` what this version's earlier judged periods were, oldest first. A rise of
     less than `min_harm`, a share of the reference's loss, is no harm. `usual_coverage` is the
     share of rows that ever get a label. Too few labels, or `immature` ones (the reason says
-    why), are reported and not judged. Raises DataError for inputs that do not fit together.
+    why), are reported and not judged. `segments` are the inputs of the labelled rows and what the
+    release was like there; None for versions that have no such reference. Raises DataError for
+    inputs that do not fit together.
     """
     labelled = len(y)
     if labelled > predictions:
@@ -146,7 +156,18 @@ def performance(
     if previous_losses is not None:
         # One end of the interval is used, so that end alone carries the false-alarm rate.
         worse = paired_interval(losses, previous_losses, 1 - 2 * min(false_alarm_rate, 0.4), seed)
-    return _judged(report, best, worse, reference, past, false_alarm_rate, min_harm)
+    if segments is not None:
+        segment = harmed_segment(
+            segments,
+            excess_of(task, y, outputs, weights),
+            rate=false_alarm_rate * SEGMENT_SHARE,
+            min_harm=min_harm,
+            outstanding=outstanding,
+        )
+        report = replace(report, segment=segment)
+    slow = false_alarm_rate * CUSUM_SHARE
+    fast = false_alarm_rate - slow - (false_alarm_rate * SEGMENT_SHARE if segments else 0.0)
+    return _judged(report, best, worse, reference, past, fast, slow, min_harm)
 
 
 def _judged(
@@ -155,27 +176,29 @@ def _judged(
     worse: Interval | None,
     reference: LossSample,
     past: Sequence[LossSample],
-    false_alarm_rate: float,
+    limit: float,
+    slow_rate: float,
     min_harm: float,
 ) -> PerformanceReport:
-    """The report with both tests' verdicts."""
+    """The report with the verdicts of the z-test at `limit` and of the CUSUM at `slow_rate`."""
     from scipy.special import ndtr
 
     period = LossSample(best, report.loss_std or 0.0, report.labelled)
     floor = min_harm * abs(reference.mean)
-    limit = false_alarm_rate * (1 - CUSUM_SHARE)
-    slow_rate = false_alarm_rate * CUSUM_SHARE
     before = decay(reference, past, false_alarm_rate=slow_rate, min_rise=floor)
     slow = decay(reference, [*past, period], false_alarm_rate=slow_rate, min_rise=floor)
     # What may be a slow rise is no standard for the period after it.
     unharmed = _unharmed(past[: len(past) - before.since], reference, limit)
     z = deviation(period, reduce(pooled, unharmed, reference))
     p_value = float(ndtr(-z))
+    matters = best - reference.mean >= floor
+    overall = p_value < limit and matters
     found = replace(
         report,
         z=z,
         p_value=p_value,
-        harmed=p_value < limit and best - reference.mean >= floor,
+        harmed=overall or report.segment is not None,
+        harmed_part=report.segment.column if report.segment and not overall else "",
         worse_than_previous=worse,
         loss_at_best=best,
         cusum=slow.statistic,
@@ -183,7 +206,11 @@ def _judged(
         decay_periods=slow.since,
         decaying=slow.decaying,
     )
-    return replace(found, reason=_reason(found, p_value, limit, min_harm, len(unharmed)))
+    if p_value >= limit:
+        verdict = "is not surely above"
+    else:
+        verdict = "is surely above" if matters else f"is less than {min_harm:.1%} above"
+    return replace(found, reason=_reason(found, verdict, limit, len(unharmed)))
 
 
 def _unharmed(past: Sequence[LossSample], release: LossSample, limit: float) -> list[LossSample]:
@@ -198,28 +225,22 @@ def _unharmed(past: Sequence[LossSample], release: LossSample, limit: float) -> 
     return found
 
 
-def _reason(
-    report: PerformanceReport, p_value: float, limit: float, min_harm: float, unharmed: int
-) -> str:
-    if report.harmed:
-        verdict = "is surely above"
-    elif p_value < limit:
-        verdict = f"is less than {min_harm:.1%} above"
-    else:
-        verdict = "is not surely above"
+def _reason(report: PerformanceReport, verdict: str, limit: float, unharmed: int) -> str:
     bound = (
         ""
         if report.loss_at_best == report.loss
         else f" (at best {report.loss_at_best:.4f}, if the labels to come are as predicted)"
     )
     since = f", with {unharmed} unharmed period(s) since" if unharmed else ""
-    slow = (
-        f"; decaying: the loss has risen over {report.decay_periods} period(s), CUSUM "
-        f"{report.cusum:.1f} (limit {report.cusum_limit:.1f})"
-        if report.decaying
-        else ""
-    )
-    return (
+    reasons = [
         f"loss {report.loss:.4f}{bound} {verdict} {report.reference_loss:.4f} of the "
-        f"release{since}: p = {p_value:.2g} (limit {limit:.2g}){slow}"
-    )
+        f"release{since}: p = {report.p_value:.2g} (limit {limit:.2g})"
+    ]
+    if report.decaying:
+        reasons.append(
+            f"decaying: the loss has risen over {report.decay_periods} period(s), CUSUM "
+            f"{report.cusum:.1f} (limit {report.cusum_limit:.1f})"
+        )
+    if report.segment is not None:
+        reasons.append(report.segment.reason)
+    return "; ".join(reasons)

@@ -21,7 +21,7 @@ from mlops_assets.domain.training import Trial
 from mlops_assets.spec import Model
 from mlops_assets.stores.files import write_atomically
 
-FORMAT = 2
+FORMAT = 3
 # What decides what a training gives and what the reports say of it; prices and policies do not.
 PARTS = {"task", "label", "weight", "period", "columns", "derived", "training", "monitoring"}
 

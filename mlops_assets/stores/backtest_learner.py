@@ -7,6 +7,7 @@ All gates are applied but the one on the serving bundle, because no bundle is ma
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -25,6 +26,7 @@ from mlops_assets.domain.performance import LossReference, PerformanceReport, pe
 from mlops_assets.domain.price import default_price
 from mlops_assets.domain.profile import Profile, build
 from mlops_assets.domain.scouts import Moments
+from mlops_assets.domain.segments import SegmentReference, Segments, segment_reference
 from mlops_assets.domain.splits import split_periods
 from mlops_assets.domain.training import Trial
 from mlops_assets.spec import Model
@@ -33,6 +35,15 @@ from mlops_assets.stores.backtest_gates import gate_results
 from mlops_assets.stores.backtest_history import PastRows
 from mlops_assets.stores.backtest_moments import period_moments
 from mlops_assets.stores.backtest_training import Say, search, start_of, targets, train
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What the reports on a version compare with: the rows left to its gates."""
+
+    profile: Profile
+    loss: LossReference
+    segments: SegmentReference
 
 
 class PastLearner:
@@ -74,7 +85,7 @@ class PastLearner:
         self.moments: Sequence[Moments] = period_moments(model, past, self.oldest.end)
         self._cache, self._say, self._trial = cache, say, trial
         self._scored: dict[Training, Scored] = {}
-        self._references: dict[Training, tuple[Profile, LossReference]] = {}
+        self._references: dict[Training, _Reference] = {}
         self._reports: dict[tuple[Training, int], Reported] = {}
         self._judgements: dict[tuple[Training, int], PerformanceReport] = {}
 
@@ -90,8 +101,7 @@ class PastLearner:
     @property
     def default_price(self) -> float:
         """The price of a retrain where the user names none."""
-        _, reference = self._reference(self.oldest)
-        return default_price(reference, self.holdout)
+        return default_price(self._reference(self.oldest).loss, self.holdout)
 
     def training_rows(self, training: Training) -> int:
         """Labelled rows that a version is trained on."""
@@ -168,29 +178,34 @@ class PastLearner:
         part = self.scored(training).outputs[place.start - begin : place.stop - begin]
         return part.astype(np.float64)
 
-    def _reference(self, training: Training) -> tuple[Profile, LossReference]:
-        """What the reports on a version compare with: the rows left to its gates."""
+    def _reference(self, training: Training) -> _Reference:
         if training not in self._references:
             first, last = training.end, training.end + self.holdout
             place = self.past.place(first, last)
             mask = self.past.known[place]
             classes = self.scored(training).classes
             contract = self.model.spec.contract(self.model.name, classes)
-            profile = build(
-                as_arrays(self.past.frame.iloc[place][mask]),
-                contract.watched,
-                self._outputs(training, place)[mask],
-                classes,
+            inputs = as_arrays(self.past.frame.iloc[place][mask])
+            outputs = self._outputs(training, place)[mask]
+            self._references[training] = _Reference(
+                build(inputs, contract.watched, outputs, classes),
+                LossReference.of(self.losses(training, first, last)),
+                segment_reference(
+                    self.model.spec.task,
+                    targets(self.model, self.past, place, mask, classes),
+                    outputs,
+                    inputs,
+                    contract.watched,
+                    self.past.weights_of(place, mask),
+                ),
             )
-            losses = self.losses(training, first, last)
-            self._references[training] = (profile, LossReference.of(losses))
         return self._references[training]
 
     def _report(self, training: Training, period: int) -> Reported:
         rules, place = self.model.spec.monitoring, self.past.place(period, period + 1)
         outputs, classes = self._outputs(training, place), self.scored(training).classes
         shifted = drift(
-            self._reference(training)[0],
+            self._reference(training).profile,
             {**as_arrays(self.past.frame.iloc[place]), **answer_columns(outputs, classes)},
             false_alarm_rate=rules.false_alarm_rate,
             min_effect=rules.min_effect,
@@ -209,6 +224,7 @@ class PastLearner:
             drift_judged=shifted.judged,
             drift_flagged=shifted.flagged,
             decay_periods=judged.decay_periods if judged.decaying else 0,
+            harmed_part=judged.harmed_part,
         )
 
     def _since(self, training: Training) -> int:
@@ -234,7 +250,7 @@ class PastLearner:
             outputs[mask],
             classes,
             predictions=len(outputs),
-            reference=self._reference(training)[1],
+            reference=self._reference(training).loss,
             min_rows=rules.min_rows,
             min_coverage=rules.min_label_coverage,
             false_alarm_rate=rules.false_alarm_rate,
@@ -245,6 +261,9 @@ class PastLearner:
             missing_outputs=outputs[~mask],
             usual_coverage=self._usual_coverage(training),
             weights=self.past.weights_of(place, mask),
+            segments=Segments(
+                self._reference(training).segments, as_arrays(self.past.frame.iloc[place][mask])
+            ),
         )
 
     def _usual_coverage(self, training: Training) -> float:

@@ -27,6 +27,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 CONTRACT = "contract.json"
 ESTIMATOR = "estimator.json"
+SEGMENTS = "segments.json"
 ONNX_MODEL = "model.onnx"
 SKOPS_MODEL = "model.skops"
 # Below this many rows ONNX Runtime is as fast by itself.

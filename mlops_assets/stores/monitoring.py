@@ -252,6 +252,7 @@ def _evidence(
         previous_is_better=quality["previous_is_better"],
         periods_since_release=served,
         decay_periods=quality.get("decay_periods", 0) if quality.get("decaying") else 0,
+        harmed_part=quality.get("harmed_part", ""),
     )
 
 

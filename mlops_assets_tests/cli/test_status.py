@@ -37,6 +37,7 @@ PERFORMANCE = {
     "loss": 0.5,
     "reference_loss": 0.4,
     "harmed": True,
+    "harmed_part": "carrier",
     "reason": "the loss is higher than at release",
     "previous_is_better": False,
 }
@@ -149,7 +150,7 @@ def test_people_read_the_same_at_a_glance(lived: Settings, monkeypatch: pytest.M
         "`mlops approve flight_delay` releases it",
         "2 periods, newest 2013-07-08",
         "2013-07-08: wind_speed flagged in 8 rows",
-        "harmed, loss 0.5000 against 0.4000 at release, 90% labelled",
+        "harmed in a segment of carrier, loss 0.5000 against 0.4000 at release, 90% labelled",
         "2013-07-08: retrain, [harm] is proven; and lasts",
     ):
         assert part in text

@@ -39,6 +39,13 @@ def test_an_unknown_loss_is_said_to_be_unknown(missing: dict):
     assert replace(QUIET, **missing).loss_text == "loss unknown"
 
 
+def test_harm_in_a_part_of_the_rows_names_the_column_that_cuts_it_out():
+    harmed = replace(QUIET, harmed=True, harmed_part="store")
+    assert harmed.harm_text == "harm in a segment of store: loss 0.4123, at the release 0.4000"
+    everywhere = replace(harmed, harmed_part="")
+    assert everywhere.harm_text == "harm: loss 0.4123, at the release 0.4000"
+
+
 def test_drifted_columns_are_named():
     assert replace(QUIET, drift_flagged=("speed", "zone")).drift_text == "drift in speed, zone"
     assert QUIET.drift_text == "drift in unnamed columns"

@@ -1,11 +1,14 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mlops_assets.domain.contract import ContractColumn
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evaluation import row_losses
 from mlops_assets.domain.performance import LossReference, PerformanceReport, performance
+from mlops_assets.domain.segments import Segments, segment_reference
 
 
 def rows(rng: np.random.Generator, n: int, flipped: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -287,3 +290,48 @@ def test_losses_without_any_spread_do_not_divide_by_zero():
     same = LossReference(float(-np.log(0.5)), 0.0, 300)
     assert not judge(y, outputs, same).harmed
     assert judge(y, outputs, LossReference(0.1, 0.0, 300)).harmed
+
+
+def in_a_world_with(shifts: Sequence[float], rng: np.random.Generator) -> list[PerformanceReport]:
+    """Reports of periods in which this share of the labels of one store of four is flipped."""
+    columns = (ContractColumn("store", "category", True),)
+
+    def drawn(n: int, share: float) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        y, outputs = rows(rng, n)
+        store = rng.choice(np.array(["a", "b", "c", "d"], dtype=object), n)
+        y = np.where((store == "b") & (rng.random(n) < share), 1 - y, y)
+        return {"store": store}, y, outputs
+
+    held, y, outputs = drawn(800, 0.0)
+    reference = LossReference.of(row_losses("binary", y, outputs))
+    cut = segment_reference("binary", y, outputs, held, columns)
+    reports = []
+    for share in shifts:
+        inputs, y, outputs = drawn(500, share)
+        reports.append(judge(y, outputs, reference, segments=Segments(cut, inputs)))
+    return reports
+
+
+def test_harm_in_a_part_of_the_rows_is_harm_that_the_mean_of_all_does_not_prove():
+    rng = np.random.default_rng(20)
+    reports = [in_a_world_with([0.3], rng)[0] for _ in range(40)]
+    hidden = [one for one in reports if one.p_value is not None and one.p_value > 0.007]
+    found = [one for one in hidden if one.harmed]
+    assert len(found) >= 0.6 * len(hidden) >= 9
+    assert all(one.segment and one.segment.segment == "store = b" for one in found)
+    assert "is not surely above" in found[0].reason
+    assert "with store = b" in found[0].reason
+
+
+def test_segments_take_their_false_alarms_from_the_same_budget():
+    rng = np.random.default_rng(21)
+    reports = [one for _ in range(60) for one in in_a_world_with([0.0] * 5, rng)]
+    assert np.mean([one.harmed or one.decaying for one in reports]) <= 0.03
+    assert "(limit 0.007)" in reports[0].reason
+
+
+def test_versions_without_a_reference_of_segments_are_judged_as_before():
+    rng = np.random.default_rng(22)
+    report = judge(*rows(rng, 500), release(rng))
+    assert report.segment is None
+    assert "(limit 0.008)" in report.reason

@@ -1,0 +1,238 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_assets.domain.contract import ContractColumn
+from mlops_assets.domain.errors import DataError
+from mlops_assets.domain.evaluation import UNKNOWN_CLASS
+from mlops_assets.domain.segments import (
+    SegmentHarm,
+    SegmentReference,
+    Segments,
+    excess_of,
+    harmed_segment,
+    segment_reference,
+)
+
+NAN = float("nan")
+STORES = np.array(["a", "b", "c", "d", "e", "f"], dtype=object)
+COLUMNS = (
+    ContractColumn("price", "number", True),
+    ContractColumn("store", "category", True),
+)
+Drawn = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
+
+
+def rows(rng: np.random.Generator, n: int, *, evening: bool = False) -> Drawn:
+    """Inputs, labels drawn from honest probabilities, and these probabilities."""
+    price = rng.uniform(0.5, 1.0, n) if evening else rng.uniform(0, 1, n)
+    store = rng.choice(STORES, n, p=[0.3, 0.2, 0.2, 0.15, 0.1, 0.05])
+    p = 0.02 + 0.9 * price**2 * np.where(store == "a", 0.3, 1.0)
+    y = (rng.random(n) < p).astype(int)
+    inputs = {"price": np.where(rng.random(n) < 0.1, NAN, price), "store": store}
+    return inputs, y, np.column_stack([1 - p, p])
+
+
+def released(drawn: Drawn, task: Any = "binary") -> SegmentReference:
+    inputs, y, outputs = drawn
+    return segment_reference(task, y, outputs, inputs, COLUMNS)
+
+
+def judged(
+    reference: SegmentReference, drawn: Drawn, task: Any = "binary", **changes: Any
+) -> SegmentHarm | None:
+    inputs, y, outputs = drawn
+    limits = {"rate": 0.002, "min_harm": 0.02} | changes
+    return harmed_segment(Segments(reference, inputs), excess_of(task, y, outputs), **limits)
+
+
+def flipped(drawn: Drawn, where: np.ndarray) -> Drawn:
+    inputs, y, outputs = drawn
+    return inputs, np.where(where, 1 - y, y), outputs
+
+
+def test_a_concept_that_changes_in_one_store_is_found_and_named():
+    rng = np.random.default_rng(0)
+    reference, period = released(rows(rng, 800)), rows(rng, 500)
+    found = judged(reference, flipped(period, period[0]["store"] == "b"))
+    assert found is not None
+    assert (found.column, found.segment) == ("store", "store = b")
+    assert found.rows == (period[0]["store"] == "b").sum()
+    assert found.excess > 0.2 > abs(found.held)
+    assert found.p_value < found.limit == 0.002 / found.tested
+    assert "Brier score above the expected" in found.reason
+    assert f"in the {found.rows} rows with store = b" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "name"), [(0.8, 1.0, "<= price"), (0.0, 0.24, "price < 0.2")]
+)
+def test_a_range_of_numbers_is_named_by_its_ends(low: float, high: float, name: str):
+    rng = np.random.default_rng(1)
+    reference, period = released(rows(rng, 2000)), rows(rng, 2000)
+    price = period[0]["price"]
+    found = judged(reference, flipped(period, (price >= low) & (price < high)))
+    assert found is not None
+    assert name in found.segment
+
+
+def test_rows_without_a_value_are_a_segment_of_their_own():
+    rng = np.random.default_rng(2)
+    reference, period = released(rows(rng, 2000)), rows(rng, 2000)
+    found = judged(reference, flipped(period, np.isnan(period[0]["price"])))
+    assert found is not None
+    assert found.segment == "price missing"
+
+
+def test_rare_levels_are_one_segment_that_says_what_it_is_not():
+    rng = np.random.default_rng(3)
+    reference, period = released(rows(rng, 2000)), rows(rng, 2000)
+    known = reference.encoding.columns[1].levels
+    rare = ~np.isin(period[0]["store"], known)
+    found = judged(reference, flipped(period, rare))
+    assert found is not None
+    assert found.segment == f"store none of {', '.join(known)}"
+
+
+@pytest.mark.parametrize(("held", "n"), [(200, 300), (800, 500), (800, 5_000)])
+def test_an_unchanged_world_rarely_has_a_harmed_segment(held: int, n: int):
+    rng = np.random.default_rng(held + n)
+    found = [
+        judged(reference, rows(rng, n), rate=0.05, min_harm=0.0)
+        for reference in (released(rows(rng, held)) for _ in range(60))
+        for _ in range(5)
+    ]
+    # 5% of 300 is 15; one reference is shared by five periods, so there are fewer free draws.
+    assert 1 <= sum(one is not None for one in found) <= 25
+
+
+def test_harder_rows_than_before_are_no_harm():
+    rng = np.random.default_rng(4)
+    reference = released(rows(rng, 800))
+    assert not any(judged(reference, rows(rng, 2000, evening=True)) for _ in range(50))
+
+
+def test_a_model_that_was_never_calibrated_in_a_segment_does_no_new_harm_there():
+    rng = np.random.default_rng(5)
+
+    def boastful(n: int) -> Drawn:
+        inputs, y, outputs = rows(rng, n)
+        p = np.where(inputs["store"] == "b", np.round(outputs[:, 1]), outputs[:, 1])
+        return inputs, y, np.column_stack([1 - p, p])
+
+    honest = released(rows(rng, 2000))
+    found = judged(honest, boastful(2000))
+    assert found is not None
+    assert found.segment == "store = b"
+    reference = released(boastful(2000))
+    assert not any(judged(reference, boastful(2000)) for _ in range(50))
+
+
+def test_harm_too_small_for_all_rows_to_matter_is_none():
+    rng = np.random.default_rng(6)
+    reference, period = released(rows(rng, 5000)), rows(rng, 5000)
+    worse = flipped(period, np.isnan(period[0]["price"]))
+    found = judged(reference, worse)
+    assert found is not None
+    added = (found.excess - found.held) * found.rows / 5000 / reference.loss
+    assert judged(reference, worse, min_harm=0.99 * added) == found
+    assert judged(reference, worse, min_harm=1.01 * added) is None
+
+
+def test_labels_that_are_outstanding_count_as_if_the_model_had_been_right():
+    rng = np.random.default_rng(7)
+    reference = released(rows(rng, 2000))
+    inputs, y, outputs = rows(rng, 2000)
+    # Labels that surprise come first: what is known of a period looks much worse than it is.
+    known = (outputs.argmax(axis=1) != y) | (rng.random(2000) < 0.4)
+    early = {name: values[known] for name, values in inputs.items()}, y[known], outputs[known]
+    assert judged(reference, early) is not None
+    assert judged(reference, early, outstanding=1 - known.mean()) is None
+
+
+def test_the_surest_of_several_harmed_segments_is_told():
+    rng = np.random.default_rng(8)
+    reference, period = released(rows(rng, 2000)), rows(rng, 3000)
+    store = period[0]["store"]
+    both = (store == "b") | ((store == "c") & (rng.random(3000) < 0.4))
+    found = judged(reference, flipped(period, both))
+    assert found is not None
+    assert found.segment == "store = b"
+
+
+def test_a_regression_is_judged_by_its_errors_against_those_of_the_holdout():
+    rng = np.random.default_rng(9)
+
+    def drawn(n: int) -> Drawn:
+        inputs, _, _ = rows(rng, n)
+        truth = rng.normal(size=n)
+        return inputs, truth, (truth + rng.standard_t(4, n))[:, None]
+
+    reference = released(drawn(2000), "regression")
+    assert not any(judged(reference, drawn(1000), "regression") for _ in range(50))
+    inputs, y, outputs = drawn(1000)
+    worse = inputs, y, outputs + 2.0 * (inputs["store"] == "b")[:, None]
+    found = judged(reference, worse, "regression")
+    assert found is not None
+    assert found.reason.startswith("loss ")
+    assert found.segment == "store = b"
+
+
+def test_few_rows_are_not_tested():
+    rng = np.random.default_rng(10)
+    inputs, y, outputs = rows(rng, 19)
+    assert judged(released(rows(rng, 800)), (inputs, 1 - y, outputs), rate=0.5) is None
+    assert judged(released(rows(rng, 59)), rows(rng, 800), rate=0.99, min_harm=-9.0) is None
+
+
+def test_a_model_without_inputs_to_cut_along_has_no_segments():
+    rng = np.random.default_rng(11)
+    inputs, y, outputs = rows(rng, 800)
+    reference = segment_reference("binary", y, outputs, inputs, ())
+    assert judged(reference, (inputs, 1 - y, outputs)) is None
+
+
+def test_an_unknown_class_costs_all_that_was_expected_of_the_known_ones():
+    outputs = np.array([[0.5, 0.3, 0.2]])
+    excess = excess_of("multiclass", np.array([UNKNOWN_CLASS]), outputs)
+    assert excess.values == pytest.approx([0.38])
+
+
+@given(
+    st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6),
+    st.integers(0, 5),
+)
+def test_the_excess_has_mean_zero_and_the_told_variance_under_the_models_own_probabilities(
+    raw: list[float], label: int
+):
+    p = np.array(raw) / sum(raw)
+    outputs = np.tile(p, (len(p), 1))
+    excess = excess_of("multiclass", np.arange(len(p)), outputs)
+    assert excess.variances is not None
+    assert float(excess.values @ p) == pytest.approx(0.0, abs=1e-12)
+    assert float(excess.values**2 @ p) == pytest.approx(float(excess.variances[0]), abs=1e-12)
+    assert excess.least.min() <= excess.values.min() + 1e-12
+    one = label % len(p)
+    brier = ((p - np.eye(len(p))[one]) ** 2).sum() / 2
+    expected = (1 - (p**2).sum()) / 2
+    assert float(excess.values[one]) == pytest.approx(brier - expected)
+
+
+def test_weights_count_rows_in_proportion():
+    rng = np.random.default_rng(12)
+    _, y, outputs = rows(rng, 100)
+    plain, heavy = excess_of("binary", y, outputs), excess_of("binary", y, outputs, np.full(100, 7))
+    np.testing.assert_allclose(plain.values, heavy.values)
+    double = excess_of("binary", y, outputs, np.where(np.arange(100) < 50, 2.0, 1.0))
+    np.testing.assert_allclose(double.values[:50] / plain.values[:50], 4 / 3)
+
+
+def test_a_reference_survives_json_and_anything_else_is_refused():
+    reference = released(rows(np.random.default_rng(13), 400))
+    assert SegmentReference.from_json(reference.to_json()) == reference
+    for raw in (b"", b"[]", b"{}", b'{"loss": "x"}'):
+        with pytest.raises(DataError, match="not a reference of segments"):
+            SegmentReference.from_json(raw)
