@@ -3,8 +3,9 @@
     python -m benchmarks.quality [--json FILE] [--runs 100]
 
 Real flights, scored by a model that never saw them and put in random order, so that nothing
-changes but what is changed on purpose: labels flipped at once or more of them each period, labels
-that arrive in an order of their own, another mix of flights. All verdicts are those of
+changes but what is changed on purpose: labels flipped at once or more of them each period, or in
+some of the flights only, labels that arrive in an order of their own, another mix of flights. All
+verdicts are those of
 `domain.performance` at its defaults, each period with the periods before it.
 """
 
@@ -18,15 +19,26 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.flights import Flights, scored_flights
+from benchmarks.flights import NUMBERS, Flights, scored_flights
+from mlops_assets.domain.contract import ContractColumn
 from mlops_assets.domain.estimation import estimate, fit_estimator
 from mlops_assets.domain.evaluation import row_losses
 from mlops_assets.domain.performance import LossReference, PerformanceReport, performance
+from mlops_assets.domain.segments import SegmentReference, Segments, segment_reference
 
 RELEASES = (200, 500, 2_000, 12_000)
 ROWS = (200, 500, 2_000, 10_000)
 PERIODS = 12
+INPUTS = tuple(ContractColumn(name, "number", True) for name in NUMBERS)
 Table = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What later periods are compared with."""
+
+    loss: LossReference
+    segments: SegmentReference
 
 
 @dataclass(frozen=True)
@@ -37,48 +49,67 @@ class World:
     rng: np.random.Generator
     runs: int
 
-    def release(self, rows: int) -> LossReference:
+    def release(self, rows: int) -> Release:
         """A release's holdout."""
         drawn = self.rng.integers(len(self.flights.y), size=rows)
-        return LossReference.of(
-            row_losses("binary", self.flights.y[drawn], self.flights.outputs[drawn])
+        y, outputs = self.flights.y[drawn], self.flights.outputs[drawn]
+        return Release(
+            LossReference.of(row_losses("binary", y, outputs)),
+            segment_reference("binary", y, outputs, self.inputs(drawn), INPUTS),
+        )
+
+    def inputs(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The inputs of these rows."""
+        return {name: values[rows] for name, values in self.flights.frame.items()}
+
+    def judge(
+        self,
+        drawn: np.ndarray,
+        y: np.ndarray,
+        release: Release,
+        *,
+        known: np.ndarray | None = None,
+        past: Any = (),
+        by_segments: bool = True,
+    ) -> PerformanceReport:
+        """The verdict on the rows `drawn`, where only `known` labels are there."""
+        if known is None:
+            known = np.ones(len(drawn), dtype=bool)
+        outputs = self.flights.outputs[drawn]
+        return performance(
+            "binary",
+            y[known],
+            outputs[known],
+            ("0", "1"),
+            predictions=len(y),
+            reference=release.loss,
+            min_rows=100,
+            min_coverage=0.75,
+            false_alarm_rate=0.01,
+            previous_losses=None,
+            seed=0,
+            past=past,
+            missing_outputs=outputs[~known],
+            segments=Segments(
+                release.segments, self.inputs(drawn[known]), self.inputs(drawn[~known])
+            )
+            if by_segments
+            else None,
         )
 
     def follow(
         self, release_rows: int, rows: int, periods: int, first: float = 0.0, step: float = 0.0
     ) -> list[PerformanceReport]:
         """A version's reports; `first` of the labels are flipped, and `step` more each period."""
-        reference = self.release(release_rows)
+        release = self.release(release_rows)
         reports: list[PerformanceReport] = []
         for period in range(periods):
             drawn = self.rng.integers(len(self.flights.y), size=rows)
             flipped = self.rng.random(rows) < first + step * period
             y = np.where(flipped, 1 - self.flights.y[drawn], self.flights.y[drawn])
             past = [report.sample for report in reports if report.sample]
-            known = np.ones(rows, dtype=bool)
-            reports.append(judge(y, self.flights.outputs[drawn], known, reference, past))
+            reports.append(self.judge(drawn, y, release, past=past))
         return reports
-
-
-def judge(
-    y: np.ndarray, outputs: np.ndarray, known: np.ndarray, reference: LossReference, past: Any = ()
-) -> PerformanceReport:
-    """The verdict where only `known` labels are there."""
-    return performance(
-        "binary",
-        y[known],
-        outputs[known],
-        ("0", "1"),
-        predictions=len(y),
-        reference=reference,
-        min_rows=100,
-        min_coverage=0.75,
-        false_alarm_rate=0.01,
-        previous_losses=None,
-        seed=0,
-        past=past,
-        missing_outputs=outputs[~known],
-    )
 
 
 def quiet(world: World) -> Table:
@@ -144,6 +175,28 @@ def sudden(world: World) -> Table:
     ]
 
 
+def parts(world: World) -> Table:
+    """Labels flipped among the longest flights only: the share of runs noticed at once."""
+    found = []
+    distance = world.flights.frame["distance"]
+    for share in (0.05, 0.1, 0.2):
+        limit = np.quantile(distance, 1 - share)
+        for rows in ROWS[1:]:
+            alarms = []
+            for _ in range(world.runs):
+                release = world.release(2_000)
+                drawn = world.rng.integers(len(distance), size=rows)
+                y = world.flights.y[drawn]
+                y = np.where(distance[drawn] >= limit, 1 - y, y)
+                alarms.append(
+                    [world.judge(drawn, y, release, by_segments=by).harmed for by in (False, True)]
+                )
+            without, with_segments = np.mean(alarms, axis=0).tolist()
+            row = {"share": share, "rows": rows, "all_rows": without, "segments": with_segments}
+            found.append(row)
+    return found
+
+
 def selection(world: World) -> Table:
     """Labels that arrive in an order of their own, in an unchanged world and with 10% flipped."""
     flights, rng = world.flights, world.rng
@@ -160,15 +213,13 @@ def selection(world: World) -> Table:
             limit, alarms = np.quantile(order, coverage), []
             for _ in range(world.runs):
                 drawn = rng.integers(len(flights.y), size=2_000)
-                known, reference = order[drawn] <= limit, world.release(6_000)
-                y, outputs = flights.y[drawn], flights.outputs[drawn]
+                known, release, y = order[drawn] <= limit, world.release(6_000), flights.y[drawn]
                 flipped = np.where(rng.random(2_000) < 0.1, 1 - y, y)
-                only = np.ones(int(known.sum()), dtype=bool)
                 alarms.append(
                     (
-                        judge(y[known], outputs[known], only, reference).harmed,
-                        judge(y, outputs, known, reference).harmed,
-                        judge(flipped, outputs, known, reference).harmed,
+                        world.judge(drawn[known], y[known], release).harmed,
+                        world.judge(drawn, y, release, known=known).harmed,
+                        world.judge(drawn, flipped, release, known=known).harmed,
                     )
                 )
             plain, ours, power = np.mean(alarms, axis=0)
@@ -214,6 +265,7 @@ TABLES = {
     "quiet": quiet,
     "decay": decays,
     "sudden": sudden,
+    "parts": parts,
     "selection": selection,
     "estimates": estimates,
 }

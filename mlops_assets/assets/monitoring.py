@@ -149,14 +149,15 @@ def performance_report(model: Model) -> dg.AssetsDefinition:
             per_period=True,
         ),
         description="Quality on the matured labels of a period, with their coverage: the loss is "
-        "tested against the holdout that the version was released on, and unharmed periods since.",
+        "tested against the holdout that the version was released on, and unharmed periods since; "
+        "segments of the rows against what the model expected of them.",
         deps=[key(model, "predictions"), key(model, "ground_truth")],
         check_specs=[
             dg.AssetCheckSpec(
                 "no_harm",
                 asset=name,
                 description="The loss does not exceed that of the release's holdout and of the "
-                "unharmed periods since.",
+                "unharmed periods since, and in no segment of the rows what was expected there.",
             ),
             dg.AssetCheckSpec(
                 "no_decay",

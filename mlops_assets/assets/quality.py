@@ -59,10 +59,14 @@ class Served:
         return rows[output_columns(self.contract)].to_numpy(dtype=np.float64)
 
     @property
+    def missing(self) -> pd.DataFrame:
+        """The rows without label."""
+        return self.rows[~self.rows["prediction_id"].isin(self.joined["prediction_id"])]
+
+    @property
     def missing_outputs(self) -> np.ndarray:
         """What was answered for the rows without label (m, k)."""
-        known = self.rows["prediction_id"].isin(self.joined["prediction_id"])
-        return self.outputs_of(self.rows[~known])
+        return self.outputs_of(self.missing)
 
 
 def report_performance(model: Model, stores: Stores, period: str) -> Reported:
@@ -154,8 +158,11 @@ def _segments(served: Served) -> Segments | None:
     reference = served.bundle / SEGMENTS
     if not reference.exists():
         return None
-    rows = as_arrays(model_frame(served.joined, served.contract.columns))
-    return Segments(SegmentReference.from_json(reference.read_bytes()), rows)
+    known, missing = (
+        as_arrays(model_frame(rows, served.contract.columns))
+        for rows in (served.joined, served.missing)
+    )
+    return Segments(SegmentReference.from_json(reference.read_bytes()), known, missing)
 
 
 def _intervals(model: Model, served: Served) -> tuple[dict[str, Interval], list[SliceQuality]]:

@@ -21,7 +21,13 @@ from mlops_assets.domain.decay import LossSample, decay, deviation, pooled
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evaluation import Floats, Interval, metrics, paired_interval, row_losses
 from mlops_assets.domain.label_maturity import best_case_losses, loss_at_best, share_outstanding
-from mlops_assets.domain.segments import SegmentHarm, Segments, excess_of, harmed_segment
+from mlops_assets.domain.segments import (
+    SegmentHarm,
+    Segments,
+    excess_of,
+    harmed_segment,
+    least_excess,
+)
 
 # Of the false-alarm rate, what the CUSUM may use; with 1% its limit is the usual 5.
 CUSUM_SHARE = 0.2
@@ -117,9 +123,9 @@ def performance(
     same rows, `past` what this version's earlier judged periods were, oldest first. A rise of
     less than `min_harm`, a share of the reference's loss, is no harm. `usual_coverage` is the
     share of rows that ever get a label. Too few labels, or `immature` ones (the reason says
-    why), are reported and not judged. `segments` are the inputs of the labelled rows and what the
-    release was like there; None for versions that have no such reference. Raises DataError for
-    inputs that do not fit together.
+    why), are reported and not judged. `segments` are the inputs of the rows, those without label
+    in the order of `missing_outputs`, and what the release was like there; None for versions that
+    have no such reference. Raises DataError for inputs that do not fit together.
     """
     labelled = len(y)
     if labelled > predictions:
@@ -162,7 +168,8 @@ def performance(
             excess_of(task, y, outputs, weights),
             rate=false_alarm_rate * SEGMENT_SHARE,
             min_harm=min_harm,
-            outstanding=outstanding,
+            least=None if missing_outputs is None else least_excess(task, missing_outputs),
+            usual_coverage=usual_coverage,
         )
         report = replace(report, segment=segment)
     slow = false_alarm_rate * CUSUM_SHARE

@@ -37,12 +37,10 @@ class Excess:
     """How much worse each row's answer (n,) was than the model expected.
 
     `variances` (n,) are those that the model's own probabilities imply; None for a regression.
-    `least` (n,) is the least that the row's excess could have been, whatever its label.
     """
 
     values: Floats
     variances: Floats | None
-    least: Floats
 
 
 @dataclass(frozen=True)
@@ -108,10 +106,15 @@ class SegmentHarm:
 
 @dataclass(frozen=True)
 class Segments:
-    """What a period's segments are compared with, and its labelled rows' inputs: (n,) arrays."""
+    """What a period's segments are compared with, and the inputs of its rows.
+
+    `columns` are arrays (n,) of the labelled rows, `missing` (m,) of those without a label; None
+    if there are none.
+    """
 
     reference: SegmentReference
     columns: Mapping[str, NDArray[Any]]
+    missing: Mapping[str, NDArray[Any]] | None = None
 
 
 def excess_of(
@@ -125,16 +128,19 @@ def excess_of(
     counts = relative(weights, len(y))
     if task == "regression":
         losses = np.abs(np.asarray(y, dtype=np.float64) - outputs[:, 0]) * counts
-        return Excess(losses, None, np.zeros(len(y)))
+        return Excess(losses, None)
     told = outputs[np.arange(len(y)), np.asarray(y, dtype=np.int64)]
     told = np.where(y == UNKNOWN_CLASS, 0.0, told)
     expected = (outputs**2).sum(axis=1)
     variances = np.maximum((outputs**3).sum(axis=1) - expected**2, 0.0)
-    return Excess(
-        (expected - told) * counts,
-        variances * counts**2,
-        (expected - outputs.max(axis=1)) * counts,
-    )
+    return Excess((expected - told) * counts, variances * counts**2)
+
+
+def least_excess(task: Task, outputs: NDArray[Any]) -> Floats:
+    """The least excess (m,) that each row can have, whatever its label: `outputs` (m, k)."""
+    if task == "regression" or not len(outputs):
+        return np.zeros(len(outputs))
+    return np.asarray((outputs**2).sum(axis=1) - outputs.max(axis=1), dtype=np.float64)
 
 
 def segment_reference(
@@ -166,32 +172,39 @@ def segment_reference(
 
 
 def harmed_segment(
-    segments: Segments, excess: Excess, *, rate: float, min_harm: float, outstanding: float = 0.0
+    segments: Segments,
+    excess: Excess,
+    *,
+    rate: float,
+    min_harm: float,
+    least: Floats | None = None,
+    usual_coverage: float = 1.0,
 ) -> SegmentHarm | None:
     """The segment that surely got worse, of several the surest; None if there is none.
 
     In an unchanged world the share of periods with one is at most about `rate`. What a segment
-    adds to the loss of all rows has to reach `min_harm` of the release's loss. The share
-    `outstanding` of the rows counts as if the model had been right there.
+    adds to the loss of all rows has to reach `min_harm` of the release's loss. Labels that can
+    still be expected (`usual_coverage` is the share of rows that ever get one) are counted in each
+    segment by itself, as if the model had been right there: `least` (m,) is the excess that the
+    rows without label then have (`least_excess`).
     """
     from scipy.special import ndtr
 
     reference = segments.reference
     held, means = np.array(reference.rows), np.array(reference.means)
     by_model = excess.variances if excess.variances is not None else np.zeros(len(excess.values))
-    rows, sums, squares, modelled, least = _sums(
-        reference.encoding,
-        segments.columns,
-        excess.values,
-        excess.values**2,
-        by_model,
-        np.minimum(excess.least, excess.values),
+    rows, sums, squares, modelled = _sums(
+        reference.encoding, segments.columns, excess.values, excess.values**2, by_model
     )
     tested = np.flatnonzero((held >= LEAST_HELD) & (rows >= LEAST_ROWS))
     if not len(tested):
         return None
-    held, means, rows = held[tested], means[tested], rows[tested]
-    found = ((1 - outstanding) * sums[tested] + outstanding * least[tested]) / rows
+    found = sums / np.maximum(rows, 1)
+    if segments.missing is not None and least is not None:
+        found = _at_best(
+            found, rows, usual_coverage, *_sums(reference.encoding, segments.missing, least)
+        )
+    held, means, rows, found = held[tested], means[tested], rows[tested], found[tested]
     spread = modelled[tested] / rows
     if excess.variances is None:
         spread = squares[tested] / rows - (sums[tested] / rows) ** 2
@@ -215,6 +228,19 @@ def harmed_segment(
         limit=limit,
         tested=len(tested),
     )
+
+
+def _at_best(
+    found: Floats, rows: Floats, usual_coverage: float, missing: Floats, least: Floats
+) -> Floats:
+    """Mean excess per segment if each label that is still to come proved the model right.
+
+    Who lacks a label yet may be concentrated in few segments, so each has its own share.
+    """
+    coverage = rows / np.maximum(rows + missing, 1)
+    outstanding = np.maximum(0.0, 1 - coverage / usual_coverage)
+    best = np.minimum(least / np.maximum(missing, 1), found)
+    return np.asarray((1 - outstanding) * found + outstanding * best)
 
 
 def _sums(

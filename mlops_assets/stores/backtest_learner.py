@@ -262,7 +262,9 @@ class PastLearner:
             usual_coverage=self._usual_coverage(training),
             weights=self.past.weights_of(place, mask),
             segments=Segments(
-                self._reference(training).segments, as_arrays(self.past.frame.iloc[place][mask])
+                self._reference(training).segments,
+                as_arrays(self.past.frame.iloc[place][mask]),
+                as_arrays(self.past.frame.iloc[place][~mask]),
             ),
         )
 

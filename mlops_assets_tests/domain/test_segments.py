@@ -14,6 +14,7 @@ from mlops_assets.domain.segments import (
     Segments,
     excess_of,
     harmed_segment,
+    least_excess,
     segment_reference,
 )
 
@@ -148,9 +149,40 @@ def test_labels_that_are_outstanding_count_as_if_the_model_had_been_right():
     inputs, y, outputs = rows(rng, 2000)
     # Labels that surprise come first: what is known of a period looks much worse than it is.
     known = (outputs.argmax(axis=1) != y) | (rng.random(2000) < 0.4)
-    early = {name: values[known] for name, values in inputs.items()}, y[known], outputs[known]
-    assert judged(reference, early) is not None
-    assert judged(reference, early, outstanding=1 - known.mean()) is None
+    early, late = (
+        {name: values[rows] for name, values in inputs.items()} for rows in (known, ~known)
+    )
+    assert judged(reference, (early, y[known], outputs[known])) is not None
+    both = Segments(reference, early, late)
+    excess, least = (
+        excess_of("binary", y[known], outputs[known]),
+        least_excess("binary", outputs[~known]),
+    )
+    limits = {"rate": 0.002, "min_harm": 0.02, "least": least}
+    assert harmed_segment(both, excess, **limits) is None
+    # Where no more labels ever come, those that are there are all.
+    assert harmed_segment(both, excess, **limits, usual_coverage=0.01) is not None
+
+
+def test_labels_that_are_missing_in_one_segment_only_are_counted_there():
+    rng = np.random.default_rng(14)
+    reference = released(rows(rng, 2000))
+    inputs, y, outputs = rows(rng, 2000)
+    here, surprised = inputs["store"] == "c", outputs.argmax(axis=1) != y
+    known = ~here | surprised | (rng.random(2000) < 0.3)
+    early, late = (
+        {name: values[rows] for name, values in inputs.items()} for rows in (known, ~known)
+    )
+    excess, least = (
+        excess_of("binary", y[known], outputs[known]),
+        least_excess("binary", outputs[~known]),
+    )
+    found = harmed_segment(Segments(reference, early), excess, rate=0.002, min_harm=0.0)
+    assert found is not None
+    assert found.segment == "store = c"
+    assert known.mean() > 0.85
+    both = Segments(reference, early, late)
+    assert harmed_segment(both, excess, rate=0.002, min_harm=0.0, least=least) is None
 
 
 def test_the_surest_of_several_harmed_segments_is_told():
@@ -214,7 +246,7 @@ def test_the_excess_has_mean_zero_and_the_told_variance_under_the_models_own_pro
     assert excess.variances is not None
     assert float(excess.values @ p) == pytest.approx(0.0, abs=1e-12)
     assert float(excess.values**2 @ p) == pytest.approx(float(excess.variances[0]), abs=1e-12)
-    assert excess.least.min() <= excess.values.min() + 1e-12
+    assert least_excess("multiclass", outputs) == pytest.approx(excess.values.min())
     one = label % len(p)
     brier = ((p - np.eye(len(p))[one]) ** 2).sum() / 2
     expected = (1 - (p**2).sum()) / 2
