@@ -55,7 +55,9 @@ class World:
         y, outputs = self.flights.y[drawn], self.flights.outputs[drawn]
         return Release(
             LossReference.of(row_losses("binary", y, outputs)),
-            segment_reference("binary", y, outputs, self.inputs(drawn), INPUTS),
+            segment_reference(
+                "binary", y, outputs, self.inputs(drawn), INPUTS, periods=np.zeros(rows)
+            ),
         )
 
     def inputs(self, rows: np.ndarray) -> dict[str, np.ndarray]:

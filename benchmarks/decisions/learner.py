@@ -196,6 +196,7 @@ class TableLearner:
                 held_outputs,
                 self._columns(held),
                 self.table.contract,
+                periods=np.searchsorted(self.table.starts, held, side="right"),
             ),
             profile=build(self._columns(held), self.table.contract, held_outputs, ("0", "1")),
             cpu_seconds=spent,

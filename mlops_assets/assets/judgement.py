@@ -89,7 +89,13 @@ def seal_bundle(
     inputs = as_arrays(holdout.frame)
     profile = build(inputs, contract.watched, outputs, contract.classes)
     segments = segment_reference(
-        model.spec.task, holdout.y, outputs, inputs, contract.watched, holdout.weights
+        model.spec.task,
+        holdout.y,
+        outputs,
+        inputs,
+        contract.watched,
+        periods=holdout.periods,
+        weights=holdout.weights,
     )
     tracking.write_bundle(
         folder,

@@ -30,6 +30,9 @@ from mlops_assets.domain.evaluation import UNKNOWN_CLASS, Floats, relative
 PARTS = 4
 # Below so many rows a mean is no normal variable, and the model's variance is too rough.
 LEAST_HELD, LEAST_ROWS = 60, 20
+# The p-value of Cochran's Q below which segments are taken to vary from period to period; an
+# estimate where they don't would only hide harm.
+UNEVEN = 0.02
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ class Excess:
 class SegmentReference:
     """Per segment of the release's holdout: rows, mean and variance of the excess.
 
-    All three follow the indicators of `encoding`; `loss` is the holdout's mean loss, half the
-    Brier score or the absolute error, in units of the excess.
+    All follow the indicators of `encoding`; `between` is how much a segment's mean varies from
+    period to period beyond what its rows explain. `periods` counts the holdout's periods, `loss`
+    is its mean loss, half the Brier score or the absolute error, in units of the excess.
     """
 
     loss: float
@@ -56,6 +60,8 @@ class SegmentReference:
     rows: tuple[int, ...]
     means: tuple[float, ...]
     variances: tuple[float, ...]
+    between: tuple[float, ...]
+    periods: int
 
     def to_json(self) -> bytes:
         """Serialise, with sorted keys so that equal references have equal bytes."""
@@ -68,9 +74,13 @@ class SegmentReference:
         try:
             found = json.loads(raw)
             return cls(
-                float(found["loss"]),
-                Encoding.from_json(json.dumps(found["encoding"])),
-                *(tuple(found[name]) for name in ("rows", "means", "variances")),
+                loss=float(found["loss"]),
+                encoding=Encoding.from_json(json.dumps(found["encoding"])),
+                rows=tuple(found["rows"]),
+                means=tuple(found["means"]),
+                variances=tuple(found["variances"]),
+                between=tuple(found["between"]),
+                periods=int(found["periods"]),
             )
         except (TypeError, KeyError, ValueError) as error:
             raise DataError(f"not a reference of segments, write it again: {error!r}") from error
@@ -149,9 +159,14 @@ def segment_reference(
     outputs: NDArray[Any],
     columns: Mapping[str, NDArray[Any]],
     contract_columns: Sequence[ContractColumn],
+    *,
+    periods: NDArray[Any],
     weights: NDArray[Any] | None = None,
 ) -> SegmentReference:
-    """Cut a release's holdout into segments, along the inputs named by `contract_columns`."""
+    """Cut a release's holdout into segments, along the inputs named by `contract_columns`.
+
+    `periods` (n,) says which period each row is of.
+    """
     encoding = fit_encoding(
         columns,
         {c.name: "category" if c.type == "category" else "numeric" for c in contract_columns},
@@ -162,13 +177,68 @@ def segment_reference(
     rows, sums, squares = _sums(encoding, columns, excess.values, excess.values**2)
     means = sums / np.maximum(rows, 1)
     expected = 0.0 if task == "regression" else float((1 - (outputs**2).sum(axis=1)).mean()) / 2
+    variances = np.maximum(squares / np.maximum(rows, 1) - means**2, 0.0)
+    if excess.variances is not None:
+        (_, modelled) = _sums(encoding, columns, excess.variances)
+        within = np.maximum(variances, modelled / np.maximum(rows, 1))
+    else:
+        within = variances
+    _, of_period = np.unique(periods, return_inverse=True)
+    between = _between(encoding, columns, excess.values, of_period, within)
     return SegmentReference(
-        float(excess.values.mean()) + expected,
-        encoding,
-        tuple(int(n) for n in rows),
-        tuple(means.tolist()),
-        tuple(np.maximum(squares / np.maximum(rows, 1) - means**2, 0.0).tolist()),
+        loss=float(excess.values.mean()) + expected,
+        encoding=encoding,
+        rows=tuple(int(n) for n in rows),
+        means=tuple(means.tolist()),
+        variances=tuple(variances.tolist()),
+        between=tuple(between.tolist()),
+        periods=int(of_period.max()) + 1,
     )
+
+
+def _between(
+    encoding: Encoding,
+    columns: Mapping[str, NDArray[Any]],
+    values: Floats,
+    of_period: NDArray[np.intp],
+    within: Floats,
+) -> Floats:
+    """Variance of each segment's mean from period to period, beyond that of its rows' mean.
+
+    The rows of a period are not independent: one stormy day is a segment of its week. Estimated
+    by moments (DerSimonian and Laird, Controlled Clinical Trials 1986) over the segments of a
+    column, and at least what it is over all columns together.
+    """
+    count = int(of_period.max()) + 1
+    rows, sums = np.empty((count, len(within))), np.empty((count, len(within)))
+    for place in range(count):
+        mine = of_period == place
+        rows[place], sums[place] = _sums(
+            encoding, {name: part[mine] for name, part in columns.items()}, values[mine]
+        )
+    total = np.maximum(rows.sum(axis=0), 1)
+    used = (rows.sum(axis=0) >= LEAST_HELD) & (within > 0)
+    deviation = (sums / np.maximum(rows, 1) - sums.sum(axis=0) / total) ** 2
+    scale = np.where(used, 1 / np.maximum(within, 1e-300), 0.0)
+    spread = scale * ((rows * deviation).sum(axis=0))
+    free = np.where(used, (rows > 0).sum(axis=0) - 1, 0)
+    weight = scale * (total - (rows**2).sum(axis=0) / total)
+    found, at = np.full(len(within), _moments(spread, free, weight)), 0
+    for column in encoding.columns:
+        part = slice(at, at + column.width)
+        found[part] = np.maximum(found[part], _moments(spread[part], free[part], weight[part]))
+        at += column.width
+    return found
+
+
+def _moments(spread: Floats, free: NDArray[Any], weight: Floats) -> float:
+    """The variance between periods of these segments; 0 unless Cochran's Q shows that they vary."""
+    from scipy.special import chdtrc
+
+    found, expected = float(spread.sum()), int(free.sum())
+    if not expected or chdtrc(expected, found) >= UNEVEN:
+        return 0.0
+    return (found - expected) / float(weight.sum())
 
 
 def harmed_segment(
@@ -209,7 +279,8 @@ def harmed_segment(
     if excess.variances is None:
         spread = squares[tested] / rows - (sums[tested] / rows) ** 2
     variance = np.maximum(np.maximum(np.array(reference.variances)[tested], spread), 1e-12)
-    p_values = ndtr(-(found - means) / np.sqrt(variance * (1 / rows + 1 / held)))
+    between = np.array(reference.between)[tested] * (1 + 1 / reference.periods)
+    p_values = ndtr(-(found - means) / np.sqrt(variance * (1 / rows + 1 / held) + between))
     added = (found - means) * rows / len(excess.values)
     limit = rate / len(tested)
     harmed = (p_values < limit) & (added >= min_harm * reference.loss)

@@ -187,6 +187,8 @@ class PastLearner:
             contract = self.model.spec.contract(self.model.name, classes)
             inputs = as_arrays(self.past.frame.iloc[place][mask])
             outputs = self._outputs(training, place)[mask]
+            lengths = np.diff(self.past.starts[first : last + 1])
+            periods = np.repeat(np.arange(first, last), lengths)
             self._references[training] = _Reference(
                 build(inputs, contract.watched, outputs, classes),
                 LossReference.of(self.losses(training, first, last)),
@@ -196,7 +198,10 @@ class PastLearner:
                     outputs,
                     inputs,
                     contract.watched,
-                    self.past.weights_of(place, mask),
+                    periods=np.repeat(
+                        range(first, last), np.diff(self.past.starts[first : last + 1])
+                    )[mask],
+                    weights=self.past.weights_of(place, mask),
                 ),
             )
         return self._references[training]

@@ -29,12 +29,14 @@ TABLE = "training_sets"
 class Rows:
     """Labelled rows in order of time: `frame` (n, columns of the contract), `y` (n,).
 
-    `weights` (n,) say how much each counts; None where all count the same.
+    `weights` (n,) say how much each counts; None where all count the same. `periods` (n,) say
+    which period each is of.
     """
 
     frame: pd.DataFrame
     y: np.ndarray
     classes: tuple[str, ...]
+    periods: np.ndarray
     weights: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -49,7 +51,8 @@ class Rows:
         frame, y = self.frame.iloc[picked], self.y[picked]
         classes = tuple(name for place, name in enumerate(self.classes) if (y == place).any())
         y = recode(y, self.classes, classes) if classes else y
-        return Rows(frame, y, classes, None if self.weights is None else self.weights[picked])
+        weights = None if self.weights is None else self.weights[picked]
+        return Rows(frame, y, classes, self.periods[picked], weights)
 
 
 def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> TrainingSet:
@@ -134,13 +137,14 @@ def read(
     encoded as -1, which every loss counts as fully wrong.
     """
     table = lake.read(model.name, "features", periods=list(periods), version=manifest.table_version)
-    rows = _known_rows(table, datetime.fromisoformat(manifest.as_of))
+    rows = _known_rows(table, datetime.fromisoformat(manifest.as_of), others=(PERIOD,))
     if classes is None:
         classes = () if model.spec.task == "regression" else classes_of(rows[LABEL])
     return Rows(
         frame=rows[list(model.spec.input_names)].reset_index(drop=True),
         y=encode(rows[LABEL], model.spec.task, classes),
         classes=classes,
+        periods=rows[PERIOD].to_numpy(),
         weights=weights_in(model, rows),
     )
 
@@ -178,8 +182,10 @@ def _of_these_functions(model: Model, rows: pd.DataFrame) -> bool:
     return not digest or (DIGEST in rows and bool((rows[DIGEST] == digest).all()))
 
 
-def _known_rows(table: pa.Table, now: datetime) -> pd.DataFrame:
+def _known_rows(table: pa.Table, now: datetime, others: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The rows whose label is known, with the columns of features and `others`."""
     rows: pd.DataFrame = table.to_pandas()
     rows = rows[known(rows, now)]
     ordered = rows.sort_values(["event_time", "entity"], kind="stable")
-    return ordered.drop(columns=[PERIOD, KNOWN_AT]) if PERIOD in ordered else ordered
+    left_out = [name for name in (PERIOD, KNOWN_AT) if name in ordered and name not in others]
+    return ordered.drop(columns=left_out)

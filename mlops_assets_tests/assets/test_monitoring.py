@@ -7,9 +7,11 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlops_assets.assets.quality import report_performance
 from mlops_assets.domain.decay import LossSample
 from mlops_assets.domain.evaluation import metrics, row_losses
 from mlops_assets.stores import monitoring
@@ -113,6 +115,30 @@ def test_the_performance_report_equals_a_direct_computation(closed: Closed):
     harm = checks(closed.result)["no_harm"]
     assert harm.passed is not kept["harmed"]
     assert f"{losses.mean():.4f}" in str(harm.description)
+
+
+def test_harm_among_the_flights_of_one_carrier_is_proven_and_named(closed: Closed):
+    model, stores = closed.loop.model("flight_delay"), closed.loop.stores
+    told = stores.lake.read("flight_delay", monitoring.GROUND_TRUTH, periods=[WEEK])
+    carriers = truth(closed.loop)["carrier"]
+    frame = told.to_pandas()
+    # One carrier reports every third flight's delay the wrong way round.
+    wrong = (frame["entity"].map(carriers) == "DL") & (np.arange(len(frame)) % 3 == 0)
+    assert 0.02 < wrong.mean() < 0.08
+    frame.loc[wrong, "label"] = frame.loc[wrong, "label"].map({"0": "1", "1": "0"})
+    changed = pa.Table.from_pandas(frame, schema=told.schema, preserve_index=False)
+    try:
+        stores.lake.write_period("flight_delay", monitoring.GROUND_TRUTH, WEEK, changed)
+        reported = report_performance(model, stores, WEEK)
+    finally:
+        stores.lake.write_period("flight_delay", monitoring.GROUND_TRUTH, WEEK, told)
+        restored = report_performance(model, stores, WEEK)
+    assert reported.report.harmed
+    assert reported.report.segment is not None
+    assert reported.report.segment.segment == "carrier = DL"
+    assert "in the " in reported.metadata["reason"]
+    assert "rows with carrier = DL" in reported.metadata["reason"]
+    assert restored.report.segment is None
 
 
 def test_the_performance_report_shows_intervals_slices_and_the_labels_lag(closed: Closed):

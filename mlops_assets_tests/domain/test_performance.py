@@ -304,7 +304,7 @@ def in_a_world_with(shifts: Sequence[float], rng: np.random.Generator) -> list[P
 
     held, y, outputs = drawn(800, 0.0)
     reference = LossReference.of(row_losses("binary", y, outputs))
-    cut = segment_reference("binary", y, outputs, held, columns)
+    cut = segment_reference("binary", y, outputs, held, columns, periods=np.zeros(800))
     reports = []
     for share in shifts:
         inputs, y, outputs = drawn(500, share)

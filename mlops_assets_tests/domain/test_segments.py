@@ -39,7 +39,7 @@ def rows(rng: np.random.Generator, n: int, *, evening: bool = False) -> Drawn:
 
 def released(drawn: Drawn, task: Any = "binary") -> SegmentReference:
     inputs, y, outputs = drawn
-    return segment_reference(task, y, outputs, inputs, COLUMNS)
+    return segment_reference(task, y, outputs, inputs, COLUMNS, periods=np.arange(len(y)) % 4)
 
 
 def judged(
@@ -213,6 +213,29 @@ def test_a_regression_is_judged_by_its_errors_against_those_of_the_holdout():
     assert found.segment == "store = b"
 
 
+def stormy(rng: np.random.Generator, n: int) -> tuple[Drawn, np.ndarray]:
+    """Periods in each of which another store has a bad time of its own."""
+    inputs, y, outputs = rows(rng, n)
+    periods = np.arange(n) % 6
+    bad = np.isin(inputs["store"], STORES[:4]) & (inputs["store"] == STORES[periods % 4])
+    return (inputs, np.where(bad & (rng.random(n) < 0.4), 1 - y, y), outputs), periods
+
+
+def test_segments_that_have_always_changed_from_period_to_period_have_to_change_by_more():
+    rng = np.random.default_rng(15)
+    (inputs, y, outputs), periods = stormy(rng, 6000)
+    usual = segment_reference("binary", y, outputs, inputs, COLUMNS, periods=periods)
+    steady = segment_reference(
+        "binary", y, outputs, inputs, COLUMNS, periods=rng.permutation(periods)
+    )
+    assert usual.between[-1] > 0.003 > 10 * steady.between[-1]
+    one = rows(rng, 1000)
+    period = flipped(one, (one[0]["store"] == "b") & (rng.random(1000) < 0.4))
+    assert judged(steady, period) is not None
+    assert judged(usual, period) is None
+    assert judged(usual, flipped(one, one[0]["store"] == "b")) is not None
+
+
 def test_few_rows_are_not_tested():
     rng = np.random.default_rng(10)
     inputs, y, outputs = rows(rng, 19)
@@ -223,7 +246,7 @@ def test_few_rows_are_not_tested():
 def test_a_model_without_inputs_to_cut_along_has_no_segments():
     rng = np.random.default_rng(11)
     inputs, y, outputs = rows(rng, 800)
-    reference = segment_reference("binary", y, outputs, inputs, ())
+    reference = segment_reference("binary", y, outputs, inputs, (), periods=np.zeros(800))
     assert judged(reference, (inputs, 1 - y, outputs)) is None
 
 
