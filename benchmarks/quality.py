@@ -56,7 +56,12 @@ class World:
         return Release(
             LossReference.of(row_losses("binary", y, outputs)),
             segment_reference(
-                "binary", y, outputs, self.inputs(drawn), INPUTS, periods=np.zeros(rows)
+                "binary",
+                y,
+                outputs,
+                self.inputs(drawn),
+                INPUTS,
+                blocks=np.zeros(rows, dtype=np.intp),
             ),
         )
 
@@ -93,7 +98,10 @@ class World:
             past=past,
             missing_outputs=outputs[~known],
             segments=Segments(
-                release.segments, self.inputs(drawn[known]), self.inputs(drawn[~known])
+                release.segments,
+                self.inputs(drawn[known]),
+                np.zeros(int(known.sum()), dtype=np.intp),
+                self.inputs(drawn[~known]),
             )
             if by_segments
             else None,

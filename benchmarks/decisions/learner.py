@@ -196,7 +196,7 @@ class TableLearner:
                 held_outputs,
                 self._columns(held),
                 self.table.contract,
-                periods=np.searchsorted(self.table.starts, held, side="right"),
+                blocks=np.searchsorted(self.table.starts, held, side="right"),
             ),
             profile=build(self._columns(held), self.table.contract, held_outputs, ("0", "1")),
             cpu_seconds=spent,
@@ -225,7 +225,7 @@ class TableLearner:
             previous_losses=None,
             seed=self.seed,
             past=past,
-            segments=Segments(fitted.segments, columns),
+            segments=Segments(fitted.segments, columns, np.zeros(len(outputs), dtype=np.intp)),
         )
         inputs = drift(
             fitted.profile,

@@ -94,7 +94,7 @@ def seal_bundle(
         outputs,
         inputs,
         contract.watched,
-        periods=holdout.periods,
+        blocks=holdout.blocks,
         weights=holdout.weights,
     )
     tracking.write_bundle(

@@ -31,6 +31,7 @@ from mlops_assets.stores import monitoring, performance_reports
 from mlops_assets.stores.bundles import SEGMENTS, load_scorer
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.prediction_log import output_columns
+from mlops_assets.stores.training_rows import period_blocks
 
 CONFIDENCE = 0.95
 
@@ -149,11 +150,11 @@ def _judge(
         usual_coverage=released.get("label_coverage") or 1.0,
         immature=immature(stores.clock.now(), matures_at),
         weights=served.weights,
-        segments=_segments(served),
+        segments=_segments(model, period, served),
     )
 
 
-def _segments(served: Served) -> Segments | None:
+def _segments(model: Model, period: str, served: Served) -> Segments | None:
     """What the segments of the rows are compared with; versions of older releases have nothing."""
     reference = served.bundle / SEGMENTS
     if not reference.exists():
@@ -162,7 +163,8 @@ def _segments(served: Served) -> Segments | None:
         as_arrays(model_frame(rows, served.contract.columns))
         for rows in (served.joined, served.missing)
     )
-    return Segments(SegmentReference.from_json(reference.read_bytes()), known, missing)
+    blocks = period_blocks(model, period, served.joined["event_time"])
+    return Segments(SegmentReference.from_json(reference.read_bytes()), known, blocks, missing)
 
 
 def _intervals(model: Model, served: Served) -> tuple[dict[str, Interval], list[SliceQuality]]:

@@ -9,13 +9,15 @@ its mean under the model's own probabilities is 0 and its variance known, so nei
 of easy and hard rows nor a small holdout adds noise. What a segment's excess was on the holdout
 is deducted: a model that was never calibrated there does no new harm. For a regression, which
 tells no probabilities, it is the loss itself against that of the holdout. Testing many segments is
-paid for by Bonferroni's correction. (Cutting along single inputs: Chung et al., Slice Finder,
+paid for by Bonferroni's correction, and that rows close in time share a fate by a variance
+between blocks of time. (Cutting along single inputs: Chung et al., Slice Finder,
 ICDE 2019.)
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,9 @@ from mlops_assets.domain.evaluation import UNKNOWN_CLASS, Floats, relative
 PARTS = 4
 # Below so many rows a mean is no normal variable, and the model's variance is too rough.
 LEAST_HELD, LEAST_ROWS = 60, 20
-# The p-value of Cochran's Q below which segments are taken to vary from period to period; an
+# Equal parts of a period whose rows may share a fate: the days of a week.
+TIME_BLOCKS = 7
+# The p-value of Cochran's Q below which segments are taken to vary from block to block; an
 # estimate where they don't would only hide harm.
 UNEVEN = 0.02
 
@@ -50,9 +54,10 @@ class Excess:
 class SegmentReference:
     """Per segment of the release's holdout: rows, mean and variance of the excess.
 
-    All follow the indicators of `encoding`; `between` is how much a segment's mean varies from
-    period to period beyond what its rows explain. `periods` counts the holdout's periods, `loss`
-    is its mean loss, half the Brier score or the absolute error, in units of the excess.
+    All follow the indicators of `encoding`. `between` is how much a segment's mean varies from
+    block to block of time beyond what its rows explain, `uneven` how unevenly its rows lie on the
+    blocks (`_unevenness`). `loss` is the holdout's mean loss, half the Brier score or the absolute
+    error, in units of the excess.
     """
 
     loss: float
@@ -61,7 +66,7 @@ class SegmentReference:
     means: tuple[float, ...]
     variances: tuple[float, ...]
     between: tuple[float, ...]
-    periods: int
+    uneven: tuple[float, ...]
 
     def to_json(self) -> bytes:
         """Serialise, with sorted keys so that equal references have equal bytes."""
@@ -80,7 +85,7 @@ class SegmentReference:
                 means=tuple(found["means"]),
                 variances=tuple(found["variances"]),
                 between=tuple(found["between"]),
-                periods=int(found["periods"]),
+                uneven=tuple(found["uneven"]),
             )
         except (TypeError, KeyError, ValueError) as error:
             raise DataError(f"not a reference of segments, write it again: {error!r}") from error
@@ -119,11 +124,12 @@ class Segments:
     """What a period's segments are compared with, and the inputs of its rows.
 
     `columns` are arrays (n,) of the labelled rows, `missing` (m,) of those without a label; None
-    if there are none.
+    if there are none. `blocks` (n,) say in which block of time (`time_blocks`) a row lies.
     """
 
     reference: SegmentReference
     columns: Mapping[str, NDArray[Any]]
+    blocks: NDArray[np.intp]
     missing: Mapping[str, NDArray[Any]] | None = None
 
 
@@ -160,12 +166,12 @@ def segment_reference(
     columns: Mapping[str, NDArray[Any]],
     contract_columns: Sequence[ContractColumn],
     *,
-    periods: NDArray[Any],
+    blocks: NDArray[np.intp],
     weights: NDArray[Any] | None = None,
 ) -> SegmentReference:
     """Cut a release's holdout into segments, along the inputs named by `contract_columns`.
 
-    `periods` (n,) says which period each row is of.
+    `blocks` (n,) say in which block of time each row lies, of all the holdout's periods.
     """
     encoding = fit_encoding(
         columns,
@@ -183,39 +189,56 @@ def segment_reference(
         within = np.maximum(variances, modelled / np.maximum(rows, 1))
     else:
         within = variances
-    _, of_period = np.unique(periods, return_inverse=True)
-    between = _between(encoding, columns, excess.values, of_period, within)
+    counts, summed = _by_block(encoding, columns, excess.values, blocks)
     return SegmentReference(
         loss=float(excess.values.mean()) + expected,
         encoding=encoding,
         rows=tuple(int(n) for n in rows),
         means=tuple(means.tolist()),
         variances=tuple(variances.tolist()),
-        between=tuple(between.tolist()),
-        periods=int(of_period.max()) + 1,
+        between=tuple(_between(encoding, counts, summed, within).tolist()),
+        uneven=tuple(_unevenness(counts).tolist()),
     )
 
 
-def _between(
+def time_blocks(times: NDArray[Any], start: datetime, end: datetime) -> NDArray[np.intp]:
+    """In which of the equal parts of a period, from 0, each of its `times` (n,) in UTC lies."""
+    first, last = (np.datetime64(one.astimezone(UTC).replace(tzinfo=None)) for one in (start, end))
+    place = (times - first) / (last - first) * TIME_BLOCKS
+    return np.clip(np.floor(place), 0, TIME_BLOCKS - 1).astype(np.intp)
+
+
+def _by_block(
     encoding: Encoding,
     columns: Mapping[str, NDArray[Any]],
     values: Floats,
-    of_period: NDArray[np.intp],
-    within: Floats,
-) -> Floats:
-    """Variance of each segment's mean from period to period, beyond that of its rows' mean.
+    blocks: NDArray[np.intp],
+) -> tuple[Floats, Floats]:
+    """Rows and sums of the values per block and segment: arrays (blocks, segments)."""
+    found = []
+    for block in np.unique(blocks):
+        mine = blocks == block
+        part = {c.name: columns[c.name][mine] for c in encoding.columns}
+        found.append(_sums(encoding, part, values[mine]))
+    rows, sums = zip(*found, strict=True)
+    return np.stack(rows), np.stack(sums)
 
-    The rows of a period are not independent: one stormy day is a segment of its week. Estimated
+
+def _unevenness(counts: Floats) -> Floats:
+    """Of what one block's own deviation adds to the variance of a segment's mean: 1 / blocks
+    where the rows of `counts` (blocks, segments) are spread evenly, 1 if all lie in one.
+    """
+    shares = counts / np.maximum(counts.sum(axis=0), 1)
+    return np.asarray((shares**2).sum(axis=0))
+
+
+def _between(encoding: Encoding, rows: Floats, sums: Floats, within: Floats) -> Floats:
+    """Variance of each segment's mean from block to block, beyond that of its rows' mean.
+
+    The rows of a period are not independent: a stormy day is a segment of its week. Estimated
     by moments (DerSimonian and Laird, Controlled Clinical Trials 1986) over the segments of a
     column, and at least what it is over all columns together.
     """
-    count = int(of_period.max()) + 1
-    rows, sums = np.empty((count, len(within))), np.empty((count, len(within)))
-    for place in range(count):
-        mine = of_period == place
-        rows[place], sums[place] = _sums(
-            encoding, {name: part[mine] for name, part in columns.items()}, values[mine]
-        )
     total = np.maximum(rows.sum(axis=0), 1)
     used = (rows.sum(axis=0) >= LEAST_HELD) & (within > 0)
     deviation = (sums / np.maximum(rows, 1) - sums.sum(axis=0) / total) ** 2
@@ -232,7 +255,7 @@ def _between(
 
 
 def _moments(spread: Floats, free: NDArray[Any], weight: Floats) -> float:
-    """The variance between periods of these segments; 0 unless Cochran's Q shows that they vary."""
+    """The variance between blocks of these segments; 0 unless Cochran's Q shows that they vary."""
     from scipy.special import chdtrc
 
     found, expected = float(spread.sum()), int(free.sum())
@@ -279,7 +302,9 @@ def harmed_segment(
     if excess.variances is None:
         spread = squares[tested] / rows - (sums[tested] / rows) ** 2
     variance = np.maximum(np.maximum(np.array(reference.variances)[tested], spread), 1e-12)
-    between = np.array(reference.between)[tested] * (1 + 1 / reference.periods)
+    counts, _ = _by_block(reference.encoding, segments.columns, excess.values, segments.blocks)
+    uneven = _unevenness(counts) + np.array(reference.uneven)
+    between = (np.array(reference.between) * uneven)[tested]
     p_values = ndtr(-(found - means) / np.sqrt(variance * (1 / rows + 1 / held) + between))
     added = (found - means) * rows / len(excess.values)
     limit = rate / len(tested)

@@ -16,7 +16,7 @@ from mlops_assets.domain.row_sample import Keys
 from mlops_assets.spec import Model
 from mlops_assets.stores.lake import PERIOD, Lake, content_hash
 from mlops_assets.stores.scouts import row_keys
-from mlops_assets.stores.training_rows import weights_in
+from mlops_assets.stores.training_rows import blocks_in, weights_in
 
 TABLE = "features"
 KEY = "row_key"
@@ -29,6 +29,7 @@ class PastRows:
     Period i has the rows `starts[i]:starts[i + 1]`, and could be judged at `times[i]`; `known`
     (n,) says whose label was known by then. `keys` (n,) are by what rows are sampled, `content`
     names these very rows, and `weights` (n,) how much they count; None where all count the same.
+    `blocks` (n,) are those of time that the rows' places lie in (domain.segments).
     """
 
     periods: tuple[str, ...]
@@ -39,6 +40,7 @@ class PastRows:
     known: NDArray[np.bool_]
     keys: Keys
     content: str
+    blocks: NDArray[np.intp]
     weights: NDArray[np.float64] | None = None
 
     def place(self, first: int, last: int) -> slice:
@@ -109,5 +111,6 @@ def read_past(model: Model, lake: Lake, periods: Sequence[str]) -> PastRows:
         known=mask,
         keys=everything[KEY].to_numpy(),
         content=content_hash(content.drop_columns([KNOWN_AT, KEY])),
+        blocks=blocks_in(model, everything),
         weights=weights_in(model, everything),
     )

@@ -187,8 +187,6 @@ class PastLearner:
             contract = self.model.spec.contract(self.model.name, classes)
             inputs = as_arrays(self.past.frame.iloc[place][mask])
             outputs = self._outputs(training, place)[mask]
-            lengths = np.diff(self.past.starts[first : last + 1])
-            periods = np.repeat(np.arange(first, last), lengths)
             self._references[training] = _Reference(
                 build(inputs, contract.watched, outputs, classes),
                 LossReference.of(self.losses(training, first, last)),
@@ -198,9 +196,7 @@ class PastLearner:
                     outputs,
                     inputs,
                     contract.watched,
-                    periods=np.repeat(
-                        range(first, last), np.diff(self.past.starts[first : last + 1])
-                    )[mask],
+                    blocks=self.past.blocks[place][mask],
                     weights=self.past.weights_of(place, mask),
                 ),
             )
@@ -269,6 +265,7 @@ class PastLearner:
             segments=Segments(
                 self._reference(training).segments,
                 as_arrays(self.past.frame.iloc[place][mask]),
+                self.past.blocks[place][mask],
                 as_arrays(self.past.frame.iloc[place][~mask]),
             ),
         )

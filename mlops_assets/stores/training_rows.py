@@ -18,6 +18,7 @@ from mlops_assets.domain.labels import (
     known,
     recode,
 )
+from mlops_assets.domain.segments import TIME_BLOCKS, time_blocks
 from mlops_assets.domain.splits import PeriodRows, TrainingSet, split_periods
 from mlops_assets.spec import Model
 from mlops_assets.stores.lake import PERIOD, Lake, content_hash
@@ -29,14 +30,14 @@ TABLE = "training_sets"
 class Rows:
     """Labelled rows in order of time: `frame` (n, columns of the contract), `y` (n,).
 
-    `weights` (n,) say how much each counts; None where all count the same. `periods` (n,) say
-    which period each is of.
+    `weights` (n,) say how much each counts; None where all count the same. `blocks` (n,) say
+    in which block of time each lies (domain.segments).
     """
 
     frame: pd.DataFrame
     y: np.ndarray
     classes: tuple[str, ...]
-    periods: np.ndarray
+    blocks: np.ndarray
     weights: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -52,7 +53,7 @@ class Rows:
         classes = tuple(name for place, name in enumerate(self.classes) if (y == place).any())
         y = recode(y, self.classes, classes) if classes else y
         weights = None if self.weights is None else self.weights[picked]
-        return Rows(frame, y, classes, self.periods[picked], weights)
+        return Rows(frame, y, classes, self.blocks[picked], weights)
 
 
 def freeze(model: Model, lake: Lake, now: datetime, last: int | None) -> TrainingSet:
@@ -144,7 +145,7 @@ def read(
         frame=rows[list(model.spec.input_names)].reset_index(drop=True),
         y=encode(rows[LABEL], model.spec.task, classes),
         classes=classes,
-        periods=rows[PERIOD].to_numpy(),
+        blocks=blocks_in(model, rows),
         weights=weights_in(model, rows),
     )
 
@@ -162,6 +163,21 @@ def weights_in(model: Model, rows: pd.DataFrame) -> np.ndarray | None:
             f"{model.name}__ingest for all periods again"
         )
     return rows[WEIGHT].to_numpy(dtype=np.float64)
+
+
+def blocks_in(model: Model, rows: pd.DataFrame) -> np.ndarray:
+    """In which block of time each row of the features lies (n,); all periods have their own."""
+    found = np.zeros(len(rows), dtype=np.intp)
+    for place, period in enumerate(sorted(rows[PERIOD].unique())):
+        mine = (rows[PERIOD] == period).to_numpy()
+        found[mine] = place * TIME_BLOCKS + period_blocks(model, period, rows["event_time"][mine])
+    return found
+
+
+def period_blocks(model: Model, period: str, times: pd.Series) -> np.ndarray:
+    """In which block of the period each of its event times (n,) lies."""
+    bounds = model.calendar.bounds(period)
+    return time_blocks(times.dt.tz_convert(None).to_numpy(), bounds.start, bounds.end)
 
 
 def coverage(model: Model, lake: Lake, manifest: TrainingSet, periods: tuple[str, ...]) -> float:

@@ -27,7 +27,7 @@ def seal(folder: Path, estimator: str, params: dict[str, Any]) -> tuple[Any, Any
     frame = model_frame(rows, contract.columns)
     y = (rows["hours"] > 24).to_numpy().astype(int)
     pipeline = fit(Trial("t", estimator, params), contract, [], frame, y, seed=0)
-    holdout = Rows(frame=frame, y=y, classes=("0", "1"), periods=np.zeros(len(y)))
+    holdout = Rows(frame=frame, y=y, classes=("0", "1"), blocks=np.zeros(len(y), dtype=int))
     outputs = outputs_of(pipeline, frame, "binary")
     return seal_bundle(folder, model, contract, pipeline, holdout, outputs, {}), pipeline, holdout
 

@@ -304,11 +304,13 @@ def in_a_world_with(shifts: Sequence[float], rng: np.random.Generator) -> list[P
 
     held, y, outputs = drawn(800, 0.0)
     reference = LossReference.of(row_losses("binary", y, outputs))
-    cut = segment_reference("binary", y, outputs, held, columns, periods=np.zeros(800))
+    cut = segment_reference("binary", y, outputs, held, columns, blocks=np.zeros(800, dtype=int))
     reports = []
     for share in shifts:
         inputs, y, outputs = drawn(500, share)
-        reports.append(judge(y, outputs, reference, segments=Segments(cut, inputs)))
+        reports.append(
+            judge(y, outputs, reference, segments=Segments(cut, inputs, np.zeros(500, dtype=int)))
+        )
     return reports
 
 

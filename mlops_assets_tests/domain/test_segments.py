@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mlops_assets.domain.segments import (
     harmed_segment,
     least_excess,
     segment_reference,
+    time_blocks,
 )
 
 NAN = float("nan")
@@ -39,7 +41,7 @@ def rows(rng: np.random.Generator, n: int, *, evening: bool = False) -> Drawn:
 
 def released(drawn: Drawn, task: Any = "binary") -> SegmentReference:
     inputs, y, outputs = drawn
-    return segment_reference(task, y, outputs, inputs, COLUMNS, periods=np.arange(len(y)) % 4)
+    return segment_reference(task, y, outputs, inputs, COLUMNS, blocks=np.arange(len(y)) % 4)
 
 
 def judged(
@@ -47,7 +49,8 @@ def judged(
 ) -> SegmentHarm | None:
     inputs, y, outputs = drawn
     limits = {"rate": 0.002, "min_harm": 0.02} | changes
-    return harmed_segment(Segments(reference, inputs), excess_of(task, y, outputs), **limits)
+    here = Segments(reference, inputs, np.zeros(len(y), dtype=int))
+    return harmed_segment(here, excess_of(task, y, outputs), **limits)
 
 
 def flipped(drawn: Drawn, where: np.ndarray) -> Drawn:
@@ -153,7 +156,7 @@ def test_labels_that_are_outstanding_count_as_if_the_model_had_been_right():
         {name: values[rows] for name, values in inputs.items()} for rows in (known, ~known)
     )
     assert judged(reference, (early, y[known], outputs[known])) is not None
-    both = Segments(reference, early, late)
+    both = Segments(reference, early, np.zeros(int(known.sum()), dtype=int), late)
     excess, least = (
         excess_of("binary", y[known], outputs[known]),
         least_excess("binary", outputs[~known]),
@@ -177,11 +180,12 @@ def test_labels_that_are_missing_in_one_segment_only_are_counted_there():
         excess_of("binary", y[known], outputs[known]),
         least_excess("binary", outputs[~known]),
     )
-    found = harmed_segment(Segments(reference, early), excess, rate=0.002, min_harm=0.0)
+    blocks = np.zeros(int(known.sum()), dtype=int)
+    found = harmed_segment(Segments(reference, early, blocks), excess, rate=0.002, min_harm=0.0)
     assert found is not None
     assert found.segment == "store = c"
     assert known.mean() > 0.85
-    both = Segments(reference, early, late)
+    both = Segments(reference, early, blocks, late)
     assert harmed_segment(both, excess, rate=0.002, min_harm=0.0, least=least) is None
 
 
@@ -213,27 +217,39 @@ def test_a_regression_is_judged_by_its_errors_against_those_of_the_holdout():
     assert found.segment == "store = b"
 
 
-def stormy(rng: np.random.Generator, n: int) -> tuple[Drawn, np.ndarray]:
-    """Periods in each of which another store has a bad time of its own."""
-    inputs, y, outputs = rows(rng, n)
-    periods = np.arange(n) % 6
-    bad = np.isin(inputs["store"], STORES[:4]) & (inputs["store"] == STORES[periods % 4])
-    return (inputs, np.where(bad & (rng.random(n) < 0.4), 1 - y, y), outputs), periods
+def stormy(rng: np.random.Generator, days: int) -> tuple[Drawn, np.ndarray]:
+    """Days in each of which another store has a bad time of its own."""
+    inputs, y, outputs = rows(rng, 300 * days)
+    day = np.arange(len(y)) % days
+    bad = inputs["store"] == STORES[:4][day % 4]
+    return (inputs, np.where(bad & (rng.random(len(y)) < 0.4), 1 - y, y), outputs), day
 
 
-def test_segments_that_have_always_changed_from_period_to_period_have_to_change_by_more():
+def test_segments_that_have_always_changed_from_day_to_day_have_to_change_by_more():
     rng = np.random.default_rng(15)
-    (inputs, y, outputs), periods = stormy(rng, 6000)
-    usual = segment_reference("binary", y, outputs, inputs, COLUMNS, periods=periods)
-    steady = segment_reference(
-        "binary", y, outputs, inputs, COLUMNS, periods=rng.permutation(periods)
-    )
+    (inputs, y, outputs), day = stormy(rng, 20)
+    drawn = ("binary", y, outputs, inputs, COLUMNS)
+    usual = segment_reference(*drawn, blocks=day)
+    steady = segment_reference(*drawn, blocks=rng.permutation(day))
     assert usual.between[-1] > 0.003 > 10 * steady.between[-1]
     one = rows(rng, 1000)
-    period = flipped(one, (one[0]["store"] == "b") & (rng.random(1000) < 0.4))
-    assert judged(steady, period) is not None
-    assert judged(usual, period) is None
-    assert judged(usual, flipped(one, one[0]["store"] == "b")) is not None
+    stormy_day = flipped(one, (one[0]["store"] == "b") & (rng.random(1000) < 0.6))
+    assert judged(steady, stormy_day) is not None
+    assert judged(usual, stormy_day) is None
+    # The same on seven days running is no storm.
+    here = Segments(usual, stormy_day[0], np.arange(1000) % 7)
+    excess = excess_of("binary", stormy_day[1], stormy_day[2])
+    found = harmed_segment(here, excess, rate=0.002, min_harm=0.02)
+    assert found is not None
+    assert found.segment == "store = b"
+
+
+def test_a_period_has_seven_blocks_and_a_week_days():
+    start, end = datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC)
+    hours = np.datetime64("2026-03-02T00:00") + np.arange(7 * 24) * np.timedelta64(1, "h")
+    np.testing.assert_array_equal(time_blocks(hours, start, end), np.arange(7 * 24) // 24)
+    outside = np.array(["2026-03-01", "2026-03-09"], dtype="datetime64[us]")
+    assert time_blocks(outside, start, end).tolist() == [0, 6]
 
 
 def test_few_rows_are_not_tested():
@@ -246,7 +262,7 @@ def test_few_rows_are_not_tested():
 def test_a_model_without_inputs_to_cut_along_has_no_segments():
     rng = np.random.default_rng(11)
     inputs, y, outputs = rows(rng, 800)
-    reference = segment_reference("binary", y, outputs, inputs, (), periods=np.zeros(800))
+    reference = segment_reference("binary", y, outputs, inputs, (), blocks=np.zeros(800, dtype=int))
     assert judged(reference, (inputs, 1 - y, outputs)) is None
 
 
