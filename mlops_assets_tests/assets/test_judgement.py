@@ -84,7 +84,7 @@ def test_a_champion_is_compared_also_where_the_challenger_sees_more(loop: Loop, 
         spec = ModelSpec.model_validate(parcel_spec(columns=columns))
         frame = model_frame(rows, spec.contract("parcels", ()).columns)
         y = (rows["hours"] > 24).to_numpy().astype(int)
-        holdout = Rows(frame=frame, y=y, classes=("0", "1"))
+        holdout = Rows(frame=frame, y=y, classes=("0", "1"), blocks=np.zeros(len(y), dtype=int))
         return champion_on(Model("parcels", spec, loop.models), loop.stores, holdout)
 
     same = champion(zone="category", weight="number")
