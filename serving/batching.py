@@ -6,11 +6,11 @@ first of them. Nobody waits for company.
 """
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from mlops_assets.domain.coded import plain
 from mlops_assets.stores.bundles import Columns, Scorer
 
 # Rows that are scored in one call, so that no request waits for a very large batch.
@@ -92,7 +92,8 @@ class BatchingScorer:
             one.woken.set()
 
 
-def _joined(parts: list[Columns]) -> Mapping[str, np.ndarray]:
+def _joined(parts: list[Columns]) -> Columns:
     if len(parts) == 1:
         return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    arrays = [plain(part) for part in parts]
+    return {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}

@@ -30,7 +30,7 @@ def render(predicted: Predicted) -> Answer:
 
 def _predictions(predicted: Predicted) -> list[dict[str, Any]]:
     classes = predicted.contract.classes
-    answered = zip(predicted.ids, predicted.outputs, strict=True)
+    answered = zip(predicted.ids, predicted.lists, strict=True)
     if not classes:
         return [{"prediction_id": name, "prediction": output[0]} for name, output in answered]
     if len(classes) == 2:

@@ -8,17 +8,18 @@ client a request; that it failed is counted, and the guard acts on the counts.
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from mlops_assets.domain.coded import Coded
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import ParsedRequest
 from mlops_assets.domain.split import CHAMPION, variant_of
+from mlops_assets.stores.packed_rows import PackedRequest
 from mlops_assets.stores.prediction_log import LoggedRequest, SegmentWriter
 from serving.answers import Refusal
 from serving.loading import LoadedModel
@@ -26,7 +27,7 @@ from serving.models import ModelState
 from serving.predicted import Predicted
 from serving.records import Served, record_of, records_of
 from serving.single import SingleRecord
-from serving.stats import Stats, VersionStats
+from serving.stats import Stats
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Predictor:
             served.version,
             CHAMPION,
             record.request_id,
-            record.ids,
+            stem,
             record.outputs,
         )
 
@@ -116,10 +117,9 @@ class Predictor:
         no version can be scored, or the log cannot be written.
         """
         assert state.loaded is not None  # noqa: S101 - the caller has checked
-        ids = [f"{stem}-{row}" for row in range(request.rows)]
         groups = _groups(model, state, request, stem)
         whole = len(groups) == 1
-        outputs: list[list[float]] = [[]] * request.rows
+        outputs: list[list[float]] | np.ndarray = [[]] * request.rows
         by_row: list[tuple[str, str]] = [("", "")] * request.rows
         # All rows are scored before any is logged: a request is answered whole or leaves nothing.
         scored = []
@@ -128,21 +128,19 @@ class Predictor:
             scored.append((rows, part, self._score(model, state, variant, part)))
         for rows, part, served in scored:
             seconds = time.perf_counter() - started
-            names = ids if whole else [ids[row] for row in rows]
-            record = records_of(served, part, stem, names, seconds)
-            self._write(model, record)
+            self._write(model, records_of(served, part, stem, rows, seconds))
             self._count(model, state, served, part, seconds)
             if whole:
                 outputs = served.outputs
                 break
-            for row, output in zip(rows, served.outputs, strict=True):
+            for row, output in zip(rows, served.outputs.tolist(), strict=True):
                 outputs[row], by_row[row] = output, (served.version, served.variant)
         return Predicted(
             contract=state.loaded.contract,
             version=served.version if whole else state.loaded.version,
             variant=served.variant if whole else CHAMPION,
             request_id=request.request_id or stem,
-            ids=ids,
+            stem=stem,
             outputs=outputs,
             rows=() if whole else by_row,
         )
@@ -153,17 +151,17 @@ class Predictor:
         failed: list[_Failure] = []
         for name, one in candidates:
             try:
-                outputs = one.scorer.score(request.columns)
+                outputs = one.scorer.score(request.shortest)
             except Exception as error:  # noqa: BLE001 - whatever a model raises, others may answer
                 failed.append(_Failure(one.version, error))
                 continue
-            is_finite = np.isfinite(outputs).all(axis=1)
+            is_finite = np.isfinite(outputs)
             if not is_finite.all():
-                failed.append(_Failure(one.version, None, int(is_finite.argmin())))
+                failed.append(_Failure(one.version, None, int(is_finite.all(axis=1).argmin())))
                 continue
             for failure in failed:
                 self._failed(model, failure, fell_back=True)
-            return Served(one.version, name, outputs.tolist())
+            return Served(one.version, name, outputs)
         return self._refuse(model, failed)
 
     def _refuse(self, model: str, failed: list[_Failure]) -> Served:
@@ -203,12 +201,17 @@ class Predictor:
         known = state.loaded.known if state.loaded else {}
         with self._stats.lock:
             counts.answered(served.outputs, seconds)
-            for row in zip(*(v[:SEEN].tolist() for v in request.columns.values()), strict=True):
-                counts.saw(row)
+            if counts.is_looking:
+                first = (values[:SEEN].tolist() for values in request.columns.values())
+                for row in zip(*first, strict=True):
+                    counts.saw(row)
             for name, levels in known.items():
-                _count_unknown(counts, name, levels, request.columns)
+                unknown = _unknown(name, levels, request)
+                if unknown:
+                    before = counts.unknown_categories.get(name, 0)
+                    counts.unknown_categories[name] = before + unknown
 
-    def _write(self, model: str, record: LoggedRequest) -> None:
+    def _write(self, model: str, record: LoggedRequest | PackedRequest) -> None:
         try:
             writer = self._writers.get(model) or self._open(model)
             writer.append(record)
@@ -256,14 +259,16 @@ def _take(request: ParsedRequest, rows: Sequence[int]) -> ParsedRequest:
         columns={name: values[index] for name, values in request.columns.items()},
         entities=[request.entities[row] for row in rows],
         event_times=[request.event_times[row] for row in rows],
+        coded={name: Coded(one.codes[index], one.values) for name, one in request.coded.items()},
     )
 
 
-def _count_unknown(
-    counts: VersionStats, name: str, levels: frozenset[str], columns: Mapping[str, Any]
-) -> None:
-    values = columns[name].tolist() if name in columns else []
+def _unknown(name: str, levels: frozenset[str], request: ParsedRequest) -> int:
+    """In how many rows the category has a value that is none of the levels."""
+    coded = request.coded.get(name)
+    if coded is not None:
+        places = [place for place, value in enumerate(coded.values) if value not in levels]
+        return int(np.isin(coded.codes, places).sum()) if places else 0
+    values = request.columns[name].tolist() if name in request.columns else []
     unknown = set(values) - levels
-    if unknown:
-        times = sum(value in unknown for value in values)
-        counts.unknown_categories[name] = counts.unknown_categories.get(name, 0) + times
+    return sum(value in unknown for value in values) if unknown else 0

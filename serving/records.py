@@ -3,13 +3,17 @@
 import hashlib
 import itertools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from mlops_assets.domain.requests import ParsedRequest
 from mlops_assets.domain.split import CHAMPION
 from mlops_assets.stores.bundles import OnnxScorer
+from mlops_assets.stores.packed_rows import LEAST_ROWS, PackedRequest
 from mlops_assets.stores.prediction_log import LoggedRequest
 from serving.single import SingleRecord
 
@@ -23,7 +27,7 @@ class Served:
 
     version: str
     variant: str
-    outputs: list[list[float]]
+    outputs: np.ndarray
 
 
 def id_stem(model: str, request_id: str) -> str:
@@ -66,19 +70,35 @@ def record_of(
 
 
 def records_of(
-    served: Served, request: ParsedRequest, stem: str, ids: list[str], seconds: float
-) -> LoggedRequest:
-    """What is logged of the rows that one version answered."""
+    served: Served, request: ParsedRequest, stem: str, rows: Sequence[int], seconds: float
+) -> LoggedRequest | PackedRequest:
+    """What is logged of the rows that one version answered; `rows` are their numbers."""
+    about: dict[str, Any] = {
+        "request_id": request.request_id or stem,
+        "at": datetime.now(UTC).isoformat(),
+        "version": served.version,
+        "variant": served.variant,
+        "latency_ms": round(seconds * 1000, 3),
+    }
+    if len(rows) >= LEAST_ROWS:
+        return PackedRequest(
+            **about,
+            ids=stem if isinstance(rows, range) else [f"{stem}-{row}" for row in rows],
+            entities=_some(request.entities),
+            event_times=_some(request.event_times),
+            columns=request.shortest,
+            outputs=served.outputs,
+        )
     return LoggedRequest(
-        request_id=request.request_id or stem,
-        at=datetime.now(UTC).isoformat(),
-        version=served.version,
-        variant=served.variant,
-        latency_ms=round(seconds * 1000, 3),
-        ids=ids,
+        **about,
+        ids=[f"{stem}-{row}" for row in rows],
         entities=request.entities,
         event_times=request.event_times,
         # orjson writes NaN as null.
         features={name: values.tolist() for name, values in request.columns.items()},
-        outputs=served.outputs,
+        outputs=served.outputs.tolist(),
     )
+
+
+def _some(values: list[str | None]) -> list[str | None] | None:
+    return None if values.count(None) == len(values) else values

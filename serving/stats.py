@@ -51,25 +51,30 @@ class VersionStats:
     seen: set[int] = field(default_factory=set)
     looks: int = 0
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether it still matters which rows come."""
+        return self.distinct_inputs < ENOUGH_DISTINCT and self.looks < MOST_LOOKS
+
     def saw(self, row: object) -> None:
         """Count different rows, up to ENOUGH_DISTINCT: the same answer to the same row is right."""
-        if self.distinct_inputs < ENOUGH_DISTINCT and self.looks < MOST_LOOKS:
+        if self.is_looking:
             self.looks += 1
             # By its text, because a missing number is unlike itself.
             self.seen.add(hash(repr(row)))
             self.distinct_inputs = len(self.seen)
 
-    def answered(self, outputs: list[list[float]], seconds: float) -> None:
-        """Count one answered request with its outputs."""
+    def answered(self, outputs: list[list[float]] | np.ndarray, seconds: float) -> None:
+        """Count one answered request with its outputs, of shape (n, outputs)."""
         self.requests += 1
         self.rows += len(outputs)
         self.latency_sum += seconds
         self.latency_counts[bisect.bisect_left(LATENCY_BOUNDS, seconds)] += 1
-        if len(outputs) == 1:
-            self._widen(outputs[0], outputs[0])
+        if isinstance(outputs, np.ndarray):
+            self._widen(outputs.min(axis=0).tolist(), outputs.max(axis=0).tolist())
         else:
-            array = np.array(outputs)
-            self._widen(array.min(axis=0).tolist(), array.max(axis=0).tolist())
+            for output in outputs:
+                self._widen(output, output)
 
     def _widen(self, lowest: list[float], highest: list[float]) -> None:
         if not self.output_min:

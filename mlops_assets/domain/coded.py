@@ -1,5 +1,6 @@
 """A category column as codes into a table of its texts, as Arrow's dictionaries hold it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,16 @@ class Coded:
     codes: np.ndarray
     values: tuple[str, ...]
 
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "Coded":
+        """The column of these texts, its values in the order in which they first occur."""
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        codes = np.fromiter(map(places.__getitem__, texts), dtype=np.int32, count=len(texts))
+        return cls(codes, tuple(places))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
     def texts(self) -> np.ndarray:
         """The column as an object array of str, of shape (n,)."""
         texts: np.ndarray = np.array(self.values, dtype=object)[self.codes]
@@ -19,3 +30,8 @@ class Coded:
 
 
 Column = np.ndarray | Coded
+
+
+def plain(columns: Mapping[str, Column]) -> dict[str, np.ndarray]:
+    """The columns as arrays, text where they are coded."""
+    return {n: c.texts() if isinstance(c, Coded) else c for n, c in columns.items()}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mlops_assets.domain.coded import Coded
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, ContractColumn
 from mlops_assets.domain.date_parts import parts_of
 from mlops_assets.domain.errors import RequestError
@@ -61,12 +62,17 @@ class ColumnParser:
         known_id = request_id_of(request_id)
         rows = self._rows(columns, where)
         entity, time = self._contract.entity, self._time
-        read = {
-            column.name: _read(column, columns[column.name], where)
-            if column.name in columns
-            else _missing(column, rows)
-            for column in self._contract.asked
-        }
+        read: dict[str, np.ndarray] = {}
+        coded: dict[str, Coded] = {}
+        for column in self._contract.asked:
+            name, values = column.name, columns.get(column.name)
+            if isinstance(values, CodedText):
+                coded[name] = _coded(column, values, f"{where}{name}")
+                read[name] = coded[name].texts()
+            else:
+                read[name] = (
+                    _missing(column, rows) if values is None else _read(column, values, where)
+                )
         times = _extras(event_time_of, columns.get(time), rows, time, where)
         parts = parts_of(
             self._contract,
@@ -83,6 +89,7 @@ class ColumnParser:
                 for name in self._contract.looked_up
                 if name not in columns
             },
+            coded=coded,
         )
 
     def _rows(self, columns: Mapping[str, Values], where: str) -> int:
@@ -131,9 +138,7 @@ def _missing(column: ContractColumn, rows: int) -> np.ndarray:
     return np.full(rows, np.nan)
 
 
-def _read(column: ContractColumn, values: Values, where: str) -> np.ndarray:
-    if isinstance(values, CodedText):
-        return _coded(column, values, f"{where}{column.name}")
+def _read(column: ContractColumn, values: Sequence[Any] | np.ndarray, where: str) -> np.ndarray:
     if isinstance(values, np.ndarray) and values.dtype != object:
         return _typed(column, values, f"{where}{column.name}")
     try:
@@ -148,14 +153,19 @@ def _by_column(error: RequestError, where: str) -> RequestError:
     return RequestError(str(error), f"{where}{name}[{index}]")
 
 
-def _coded(column: ContractColumn, values: CodedText, field: str) -> np.ndarray:
+def _coded(column: ContractColumn, values: CodedText, field: str) -> Coded:
     if column.type != "category":
         raise RequestError(f"must hold {_wanted(column)}, not text", field)
-    if not column.nullable:
-        _refuse_first(values.codes < 0, "must not be null; it is a required category", field)
-    levels = values.levels
+    codes, levels = values.codes, tuple(values.levels)
+    if len(codes) and codes.min() < 0:
+        if not column.nullable:
+            _refuse_first(codes < 0, "must not be null; it is a required category", field)
+        codes = np.where(codes < 0, len(levels), codes)
+        found = Coded(codes, (*levels, MISSING_CATEGORY))
+    else:
+        found = Coded(codes, levels)
     if MISSING_CATEGORY not in levels and is_portable("".join(levels)):
-        return _texts(values.codes, levels, MISSING_CATEGORY)
+        return found
     for level, text in enumerate(levels):
         if text == MISSING_CATEGORY:
             problem = "must not be the text that stands for a missing value; send null instead"
@@ -164,17 +174,8 @@ def _coded(column: ContractColumn, values: CodedText, field: str) -> np.ndarray:
         else:
             continue
         # A level that no row has does no harm.
-        _refuse_first(values.codes == level, problem, field)
-    return _texts(values.codes, levels, MISSING_CATEGORY)
-
-
-def _texts(codes: np.ndarray, levels: Sequence[str | None], missing: str | None) -> np.ndarray:
-    """The text of each row; the code of a missing value, -1, is the last place of the table."""
-    table = np.empty(len(levels) + 1, dtype=object)
-    table[:-1] = levels
-    table[-1] = missing
-    texts: np.ndarray = table[codes]
-    return texts
+        _refuse_first(codes == level, problem, field)
+    return found
 
 
 def _typed(column: ContractColumn, values: np.ndarray, field: str) -> np.ndarray:
@@ -183,6 +184,8 @@ def _typed(column: ContractColumn, values: np.ndarray, field: str) -> np.ndarray
     if kind not in accepted:
         name = {"b": "booleans", "i": "numbers", "u": "numbers", "f": "numbers"}.get(kind, "text")
         raise RequestError(f"must hold {_wanted(column)}, not {name}", field)
+    if kind == "f" and column.type == "number" and np.isfinite(data).all() and data is values:
+        return data.astype(np.float64, copy=False)
     numbers = data.astype(np.float64)
     if np.ma.isMaskedArray(values):
         numbers[np.ma.getmaskarray(values)] = np.nan
@@ -241,4 +244,8 @@ def _extras(
             if codes is None
             else RequestError(str(error), f"{where}{name}")
         ) from None
-    return texts if codes is None else _texts(codes, texts, None).tolist()
+    if codes is None:
+        return texts
+    # The code of a missing value, -1, is the last place.
+    texts.append(None)
+    return [texts[code] for code in codes.tolist()]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.date_parts import parts_of
 from mlops_assets.domain.errors import RequestError
@@ -34,6 +35,7 @@ class ParsedRequest:
     of str with `MISSING_CATEGORY` for a missing category. `entities` and `event_times` have one
     entry per record; times are ISO 8601 in UTC. `request_id` is empty where the client sent none.
     `absent` says of inputs that can be looked up which rows, bool of shape (n,), left them out.
+    `coded` has the categories whose levels are known, once more, for those who can use them.
     """
 
     request_id: str
@@ -41,11 +43,17 @@ class ParsedRequest:
     entities: list[str | None]
     event_times: list[str | None]
     absent: Mapping[str, np.ndarray] = field(default_factory=dict)
+    coded: Mapping[str, Coded] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         """How many records the request has."""
         return len(self.entities)
+
+    @property
+    def shortest(self) -> dict[str, Column]:
+        """The columns, coded where they can be."""
+        return {**self.columns, **self.coded}
 
 
 class RequestParser:

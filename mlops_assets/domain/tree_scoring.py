@@ -15,14 +15,17 @@ import numpy as np
 
 MOST_LEAVES = 64
 # Rows whose masks stay in the cache together.
-BLOCK = 256
-# Below this many thresholds a binary search takes no longer than a grid.
-FEW_THRESHOLDS = 16
+BLOCK = 512
+# Features of few bins share a table of up to so many, which stays in the cache too.
+MOST_SHARED_BINS = 300
 CELLS = 2048
-# More thresholds than this in one cell: the grid would cost more than the search.
+# More thresholds than this in one cell: the grid would cost more than a binary search.
 MOST_IN_A_CELL = 5
 # Of the thresholds of a grid: far from where float32 ends, so that cells can be computed in it.
 SPANS = (1e-30, 1e30)
+
+
+Number = np.ndarray | np.float32
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,14 @@ class TreeScorer:
         splits: dict[int, list[_Split]] = {}
         for place, tree in enumerate(order):
             self._add(trees[tree], place, splits)
-        self._places: np.ndarray = (np.arange(len(trees)) * width).astype(self._bits.whole)
+        # Where a tree's leaves begin, less what `_exits` counts too much.
+        self._places: np.ndarray = (np.arange(len(trees)) * width - self._bits.bias).astype(
+            self._bits.whole
+        )
         self.features = tuple(sorted(splits))
-        self._tables = [
-            _Table.of(splits[feature], len(trees), self._bits, is_strict)
-            for feature in self.features
-        ]
+        tables = [_Table.of(splits[one], len(trees), self._bits) for one in self.features]
+        self._bins = _Bins([table.thresholds for table in tables], is_strict)
+        self._shared = _shared([table.masks for table in tables])
 
     def _add(
         self,
@@ -95,35 +100,33 @@ class TreeScorer:
         """Sums of shape (n, outputs), float32, for a float32 matrix of shape (n, features)."""
         rows = len(matrix)
         found = np.empty((rows, len(self._slices)), dtype=np.float32)
-        bins = [
-            table.bins(matrix[:, feature])
-            for table, feature in zip(self._tables, self.features, strict=True)
-        ]
+        bins = self._bins.of(matrix[:, self.features])
+        places = [shared.places(bins) for shared in self._shared]
         for first in range(0, rows, BLOCK):
             block = slice(first, min(first + BLOCK, rows))
-            values = self._leaves.ravel().take(
-                self._exits(block.stop - first, [one[block] for one in bins])
-            )
+            exits = self._exits(block.stop - first, [one[block] for one in places])
+            values = self._leaves.ravel().take(exits)
             for output, trees in enumerate(self._slices):
                 found[block, output] = values[:, trees].sum(axis=1)
         return found
 
-    def _exits(self, rows: int, bins: Sequence[np.ndarray]) -> np.ndarray:
+    def _exits(self, rows: int, places: Sequence[np.ndarray]) -> np.ndarray:
         """Places in the table of leaves of each row's leaf in each tree."""
         alive: np.ndarray = np.full(
             (rows, len(self._places)), self._bits.all, dtype=self._bits.mask
         )
         some = np.empty_like(alive)
-        for table, one in zip(self._tables, bins, strict=True):
-            table.masks.take(one, axis=0, out=some, mode="clip")
-            np.bitwise_and(alive, some, out=alive)
+        for number, (shared, one) in enumerate(zip(self._shared, places, strict=True)):
+            shared.masks.take(one, axis=0, out=some if number else alive, mode="clip")
+            if number:
+                np.bitwise_and(alive, some, out=alive)
         np.negative(alive, out=some)
         # The lowest bit alone is a power of two, of which a float holds the logarithm.
         np.bitwise_and(alive, some, out=alive)
-        power: np.ndarray = alive.astype(self._bits.real).view(self._bits.whole)
-        leaf = (power >> self._bits.mantissa) - self._bits.bias
-        places: np.ndarray = leaf + self._places
-        return places
+        leaf: np.ndarray = alive.astype(self._bits.real).view(self._bits.whole)
+        leaf >>= self._bits.mantissa
+        leaf += self._places
+        return leaf
 
 
 @dataclass(frozen=True)
@@ -159,23 +162,18 @@ class _Split:
     missing_left: bool
 
 
+@dataclass(frozen=True)
 class _Table:
-    """Of one feature: in which bin a value lies, and which leaves each bin leaves over.
+    """Of one feature: which leaves each bin leaves over, of shape (bins, trees).
 
     Bin b holds the values that have b thresholds to their left; the last one is for NaN.
     """
 
-    def __init__(self, thresholds: np.ndarray, masks: np.ndarray, is_strict: bool) -> None:
-        self._thresholds = thresholds
-        # Nothing passes the end.
-        self._padded = np.append(thresholds, np.float32(np.nan))
-        self._side = "right" if is_strict else "left"
-        self._passes = np.greater_equal if is_strict else np.greater
-        self.masks = masks
-        self._grid = _grid(thresholds)
+    thresholds: np.ndarray
+    masks: np.ndarray
 
     @classmethod
-    def of(cls, splits: Sequence[_Split], trees: int, bits: _Bits, is_strict: bool) -> "_Table":
+    def of(cls, splits: Sequence[_Split], trees: int, bits: _Bits) -> "_Table":
         thresholds = np.unique(np.array([split.threshold for split in splits], dtype=np.float32))
         masks: np.ndarray = np.full((len(thresholds) + 2, trees), bits.all, dtype=bits.mask)
         for split in splits:
@@ -184,21 +182,98 @@ class _Table:
             masks[right:-1, split.tree] &= over
             if not split.missing_left:
                 masks[-1, split.tree] &= over
-        return cls(thresholds, masks, is_strict)
+        return cls(thresholds, masks)
 
-    def bins(self, values: np.ndarray) -> np.ndarray:
-        """The bin of each value, of shape (n,)."""
-        if self._grid is None:
-            found = np.searchsorted(self._thresholds, values, side=self._side)  # type: ignore[call-overload]
-        else:
-            values = np.ascontiguousarray(values)
-            found = self._grid.below.take(self._grid.cells(values))
-            for _ in range(self._grid.most):
-                found += self._passes(values, self._padded.take(found))
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """One table for some features: a bin for each combination of their bins."""
+
+    features: tuple[int, ...]
+    strides: tuple[int, ...]
+    masks: np.ndarray
+
+    def places(self, bins: np.ndarray) -> np.ndarray:
+        """The combined bin of each row, of shape (n,), from bins of shape (features, n)."""
+        found: np.ndarray = bins[self.features[0]]
+        for feature, stride in zip(self.features[1:], self.strides[1:], strict=True):
+            found = found + bins[feature] * stride
+        return found
+
+
+def _shared(tables: Sequence[np.ndarray]) -> list[_Shared]:
+    """The tables, those of few bins combined: a row then takes fewer look-ups."""
+    found: list[_Shared] = []
+    for feature in sorted(range(len(tables)), key=lambda one: -len(tables[one])):
+        masks = tables[feature]
+        room = [one for one in found if len(one.masks) * len(masks) <= MOST_SHARED_BINS]
+        if not room:
+            found.append(_Shared((feature,), (1,), masks))
+            continue
+        # The fullest, so that others keep their room.
+        other = max(room, key=lambda one: len(one.masks))
+        both = (masks[:, None, :] & other.masks[None, :, :]).reshape(-1, masks.shape[1])
+        strides = (*other.strides, len(other.masks))
+        found[found.index(other)] = _Shared((*other.features, feature), strides, both)
+    return found
+
+
+class _Bins:
+    """In which bin of each feature a value lies.
+
+    Equal cells are laid over a feature's thresholds, and a table says how many lie to the left of
+    a cell, so that only those within it are compared. All features are looked up at once; those
+    whose thresholds lie too unevenly take a binary search each.
+    """
+
+    def __init__(self, thresholds: Sequence[np.ndarray], is_strict: bool) -> None:
+        self._thresholds = thresholds
+        self._side = "right" if is_strict else "left"
+        self._passes = np.greater_equal if is_strict else np.greater
+        grids = {place: _grid(one) for place, one in enumerate(thresholds)}
+        found = {place: grid for place, grid in grids.items() if grid is not None}
+        # Those with most thresholds in a cell come first: they take the most comparisons.
+        self._gridded = sorted(found, key=lambda place: -found[place].most)
+        self._searched = [place for place in grids if place not in found]
+        ordered = [found[place] for place in self._gridded]
+        self._origins = np.array([[grid.origin] for grid in ordered], dtype=np.float32)
+        self._scales = np.array([[grid.scale] for grid in ordered], dtype=np.float32)
+        # One after another, and after each something that nothing passes.
+        padded = [np.append(thresholds[place], np.float32(np.nan)) for place in self._gridded]
+        ends = np.cumsum([0, *map(len, padded)])
+        self._starts: np.ndarray = ends[:-1, None].astype(np.intp)
+        self._padded = np.concatenate([*padded, np.empty(0, np.float32)])
+        self._cells: np.ndarray = np.arange(len(ordered), dtype=np.int32)[:, None] * CELLS
+        starts = self._starts.ravel().tolist()
+        below = [grid.below + start for grid, start in zip(ordered, starts, strict=True)]
+        self._below = np.concatenate([*below, np.empty(0, np.intp)])
+        most = [grid.most for grid in ordered]
+        self._rounds = [sum(one > turn for one in most) for turn in range(max(most, default=0))]
+
+    def of(self, matrix: np.ndarray) -> np.ndarray:
+        """Bins of shape (features, n) for float32 of shape (n, features)."""
+        values = np.ascontiguousarray(matrix.T)
+        bins = np.empty(values.shape, dtype=np.intp)
+        if self._gridded:
+            bins[self._gridded] = self._by_grid(values[self._gridded])
+        for place in self._searched:
+            thresholds = self._thresholds[place]
+            bins[place] = np.searchsorted(thresholds, values[place], side=self._side)  # type: ignore[call-overload]
         is_missing = np.isnan(values)
         if is_missing.any():
-            found[is_missing] = len(self._thresholds) + 1
-        return np.asarray(found)
+            last = np.array([[len(one) + 1] for one in self._thresholds])
+            np.copyto(bins, last, where=is_missing)
+        return bins
+
+    def _by_grid(self, values: np.ndarray) -> np.ndarray:
+        cells = _cells(values, self._origins, self._scales)
+        cells += self._cells
+        found = self._below.take(cells)
+        for count in self._rounds:
+            some = found[:count]
+            some += self._passes(values[:count], self._padded.take(some))
+        found -= self._starts
+        return found
 
 
 @dataclass(frozen=True)
@@ -210,29 +285,30 @@ class _Grid:
     below: np.ndarray
     most: int
 
-    def cells(self, values: np.ndarray) -> np.ndarray:
-        """The cell of each value: the same or a higher one for a higher value; 0 for NaN."""
-        return _cells(values, self.origin, self.scale)
 
-
-def _cells(values: np.ndarray, origin: np.float32, scale: np.float32) -> np.ndarray:
+def _cells(values: np.ndarray, origin: Number, scale: Number) -> np.ndarray:
+    """The cell of each value: the same or a higher one for a higher value; 0 for NaN."""
     with np.errstate(over="ignore", invalid="ignore"):
-        place = (values - origin) * scale
+        place = values - origin
+        place *= scale
     np.fmax(place, np.float32(0), out=place)
     np.fmin(place, np.float32(CELLS - 1), out=place)
-    return place.astype(np.int32)
+    cells: np.ndarray = place.astype(np.int32)
+    return cells
 
 
 def _grid(thresholds: np.ndarray) -> _Grid | None:
-    """A grid over the thresholds, or None where a search is as good."""
-    if len(thresholds) <= FEW_THRESHOLDS or not np.isfinite(thresholds).all():
+    """A grid over the thresholds, or None where they lie too unevenly."""
+    if not np.isfinite(thresholds).all():
         return None
-    span = float(thresholds[-1]) - float(thresholds[0])
-    if not SPANS[0] < span < SPANS[1]:
-        return None
-    origin, scale = thresholds[0], np.float32((CELLS - 1) / span)
+    origin, scale = thresholds[0], np.float32(0)
+    if len(thresholds) > 1:
+        span = float(thresholds[-1]) - float(thresholds[0])
+        if not SPANS[0] < span < SPANS[1]:
+            return None
+        scale = np.float32((CELLS - 1) / span)
     counts = np.bincount(_cells(thresholds, origin, scale), minlength=CELLS)
     if counts.max() > MOST_IN_A_CELL:
         return None
-    below = (np.cumsum(counts) - counts).astype(np.int64)
+    below = (np.cumsum(counts) - counts).astype(np.intp)
     return _Grid(origin, scale, below, int(counts.max()))

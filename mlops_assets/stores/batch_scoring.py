@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_assets.domain.batch_rows import Problem, check_rows, check_types
-from mlops_assets.domain.coded import Coded, Column
+from mlops_assets.domain.coded import Column
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import BundleError
 from mlops_assets.stores.bundles import (
@@ -137,9 +137,7 @@ class _Plain:
         self._scorer = SkopsScorer(contract, path)
 
     def score(self, columns: Mapping[str, Column]) -> np.ndarray:
-        return self._scorer.score(
-            {n: c.texts() if isinstance(c, Coded) else c for n, c in columns.items()}
-        )
+        return self._scorer.score(columns)
 
 
 def load_batch_scorer(folder: Path, version: str, engine: Engine = "exact") -> BatchScorer:

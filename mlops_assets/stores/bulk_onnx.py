@@ -6,13 +6,16 @@ last bits of a float32, as any two orders of adding do. Both are compared when a
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.tree_scoring import Tree, TreeScorer
+from mlops_assets.stores.encoded_onnx import Encode, without_text
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +24,12 @@ MATRIX = "features of the trees"
 # From here on the look-ups, one per feature and row, cost as much as the walks.
 MOST_FEATURES = 48
 COMPARED_ROWS = 512
+DTYPES: dict[str, type] = {
+    "tensor(double)": np.float64,
+    "tensor(float)": np.float32,
+    "tensor(int64)": np.int64,
+    "tensor(string)": object,
+}
 TOLERANCE = 1e-6
 
 
@@ -29,13 +38,25 @@ class BulkOnnx:
     """Scores many rows as ONNX Runtime would, within float32's rounding."""
 
     session: Any
+    dtypes: Mapping[str, type]
+    encoders: Mapping[str, Encode]
     trees: TreeScorer
     base: np.ndarray
     link: str
 
-    def score(self, feed: dict[str, np.ndarray]) -> np.ndarray:
+    def score(self, columns: Mapping[str, Column]) -> np.ndarray:
         """Probabilities (n, classes) or values (n, 1), float64."""
+        feed: dict[str, np.ndarray] = {
+            name: self._fed(name, columns[name]).reshape(-1, 1).astype(dtype, copy=False)
+            for name, dtype in self.dtypes.items()
+        }
         return self.of_matrix(self.session.run([MATRIX], feed)[0])
+
+    def _fed(self, name: str, column: Column) -> np.ndarray:
+        encode = self.encoders.get(name)
+        if isinstance(column, Coded):
+            return column.texts() if encode is None else encode(column.values)[column.codes]
+        return column if encode is None else encode(column)
 
     def of_matrix(self, matrix: np.ndarray) -> np.ndarray:
         """The same for the trees' own inputs, float32 of shape (n, features)."""
@@ -78,11 +99,13 @@ def _bulk_of(path: Path, output: str, options: Any) -> BulkOnnx | None:
         return None
     if len(trees.features) > MOST_FEATURES:
         return None
+    encoders = without_text(model.graph)
     session = onnxruntime.InferenceSession(_until(model, node), options)
     if session.get_outputs()[0].type != "tensor(float)":
         return None
+    dtypes = {node.name: DTYPES[node.type] for node in session.get_inputs()}
     alone = onnxruntime.InferenceSession(_alone(model, node, output), options)
-    bulk = BulkOnnx(session, trees, base, link)
+    bulk = BulkOnnx(session, dtypes, encoders, trees, base, link)
     matrix = _probe(node)
     theirs = np.asarray(alone.run([output], {MATRIX: matrix})[0]).reshape(len(matrix), -1)
     gap = np.abs(bulk.of_matrix(matrix) - theirs) / np.maximum(np.abs(theirs), 1.0)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from mlops_assets.domain.coded import Column, plain
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import BundleError
 from mlops_assets.stores.files import sha256_of, write_atomically
@@ -60,7 +61,7 @@ XGBOOST_HINT = (
 )
 
 Runtime = Literal["onnx", "skops"]
-Columns = Mapping[str, np.ndarray]
+Columns = Mapping[str, Column]
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Scorer(Protocol):
     """A loaded model.
 
     `score` takes the contract's columns, each of shape (n,): float64 with NaN for missing, or
-    object arrays of str. It returns float64 of shape (n, number of classes) with probabilities,
-    or (n, 1) with values for a regression.
+    text as object arrays of str or coded. It returns float64 of shape (n, number of classes) with
+    probabilities, or (n, 1) with values for a regression.
     """
 
     @property
@@ -184,12 +185,13 @@ class OnnxScorer:
 
     def score(self, columns: Columns) -> np.ndarray:
         """Predict every row; see Scorer."""
+        if self.bulk is not None and len(next(iter(columns.values()))) >= BULK_ROWS:
+            return self.bulk.score(columns)
+        arrays = plain(columns)
         feed: dict[str, np.ndarray] = {
-            name: columns[name].astype(dtype, copy=False).reshape(-1, 1)
+            name: arrays[name].astype(dtype, copy=False).reshape(-1, 1)
             for name, dtype in self._dtypes.items()
         }
-        if self.bulk is not None and len(next(iter(feed.values()))) >= BULK_ROWS:
-            return self.bulk.score(feed)
         output = self._session.run(self._outputs, feed)[0]
         return np.asarray(output, dtype=np.float64).reshape(len(output), -1)
 
@@ -236,9 +238,8 @@ class SkopsScorer:
         """Predict every row; see Scorer."""
         import pandas as pd
 
-        frame = pd.DataFrame(
-            {column.name: columns[column.name] for column in self.contract.columns}
-        )
+        arrays = plain(columns)
+        frame = pd.DataFrame({column.name: arrays[column.name] for column in self.contract.columns})
         output = np.asarray(self._predict(frame), dtype=np.float64)
         return output.reshape(len(frame), -1)
 

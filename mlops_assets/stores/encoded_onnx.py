@@ -4,7 +4,7 @@ A string input that goes straight into a label encoder or a one-hot encoder beco
 what the encoder would have made of the text is looked up once per distinct value.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.errors import BundleError
 
-Encode = Callable[[tuple[str, ...]], np.ndarray]
+Encode = Callable[[Iterable[str]], np.ndarray]
 
 
 class EncodedOnnx:
@@ -26,7 +26,7 @@ class EncodedOnnx:
 
         try:
             model = onnx.load(path)
-            self._encoders = _without_text(model.graph)
+            self._encoders = without_text(model.graph)
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = options.inter_op_num_threads = 1
             options.log_severity_level = 3
@@ -53,7 +53,7 @@ class EncodedOnnx:
         return np.asarray(found)
 
 
-def _without_text(graph: Any) -> dict[str, Encode]:
+def without_text(graph: Any) -> dict[str, Encode]:
     """Change the graph in place; returns how the texts of each changed input are encoded."""
     from onnx import TensorProto
 

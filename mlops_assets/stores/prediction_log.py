@@ -23,6 +23,7 @@ import orjson
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract
 from mlops_assets.domain.errors import DataError
+from mlops_assets.stores.packed_rows import PACKED, PackedRequest, unpack
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +64,10 @@ class LoggedRequest:
     features: dict[str, list[Any]]
     outputs: list[list[float]]
 
+    def line(self) -> bytes:
+        """The line of the log, with its newline."""
+        return orjson.dumps(self, option=orjson.OPT_APPEND_NEWLINE)
+
 
 def node_name() -> str:
     """This machine or pod, as the names of its segments have it."""
@@ -92,13 +97,13 @@ class SegmentWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._open(segment_id or new_segment_id(writer))
 
-    def append(self, record: LoggedRequest) -> None:
+    def append(self, record: LoggedRequest | PackedRequest) -> None:
         """Write one line with a single system call; raises OSError when the disk refuses it."""
-        self._write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        self._write(record.line())
 
     def append_all(self, records: Sequence[LoggedRequest]) -> None:
         """Write many lines with one system call; an OSError says that not all of them are there."""
-        self._write(b"".join(orjson.dumps(r, option=orjson.OPT_APPEND_NEWLINE) for r in records))
+        self._write(b"".join(record.line() for record in records))
 
     def _write(self, lines: bytes) -> None:
         with self._lock:
@@ -156,8 +161,9 @@ def read_from(path: Path, offset: int, limit: int = READ_BYTES) -> tuple[list[Lo
     records = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(LoggedRequest(**orjson.loads(line)))
-        except (orjson.JSONDecodeError, TypeError) as error:
+            content = orjson.loads(line)
+            records.append(LoggedRequest(**(unpack(content) if PACKED in content else content)))
+        except (ValueError, TypeError, KeyError) as error:
             raise DataError(
                 f"Prediction log {path}: line {number} after byte {offset} is no record ({error}); "
                 "move the segment away to go on without it."

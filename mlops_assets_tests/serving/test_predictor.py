@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+import serving.records
 from mlops_assets.domain.profile import Profile, profile_levels
 from mlops_assets.domain.split import variant_of
 from mlops_assets.stores.bundles import write_manifest
@@ -17,11 +19,14 @@ from mlops_assets.stores.prediction_log import LoggedRequest, read_from, segment
 from mlops_assets_tests.serving.conftest import CONTRACT, Built, asked, bundle, records, state
 from serving.http import PredictionService
 from serving.models import ModelSet
+from serving.protocols.arrow import ARROW
 from serving.stats import Stats
 
 MODEL = "flight_delay"
 PATH = "/v1/models/flight_delay/predict"
 SPLIT = (("challenger", 30.0),)
+# From here on, in these tests, rows are logged packed.
+PACKED = 20
 
 
 class Served:
@@ -60,7 +65,8 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(serving.records, "LEAST_ROWS", PACKED)
     served = Served(tmp_path)
     yield served
     served.service.close()
@@ -70,7 +76,7 @@ def row(distance: float = 100.0, **others: Any) -> dict[str, Any]:
     return {**records(1, seed=3)[0], "distance": distance, **others}
 
 
-@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("rows", [1, 3, PACKED])
 @pytest.mark.parametrize(("bad", "counted"), [("raises", "exceptions"), ("nan", "invalid_outputs")])
 def test_where_the_champion_fails_the_one_before_it_answers_and_it_is_counted(
     served: Served,
@@ -155,11 +161,12 @@ def test_an_entity_gets_the_same_variant_alone_and_among_others(
     assert len({one["prediction_id"] for one in among}) == len(flights)
 
 
+@pytest.mark.parametrize("rows", [PACKED - 1, 5 * PACKED])
 def test_a_bulk_request_over_two_versions_is_logged_by_version_and_row(
-    served: Served, bundles: dict[str, Built]
+    served: Served, bundles: dict[str, Built], rows: int
 ):
     split(served, bundles)
-    flights = [f"F{number}" for number in range(20)]
+    flights = [f"F{number}" for number in range(rows)]
     body = served.ask(*[row(flight=flight) for flight in flights], request_id="r")[1]
     logged = {
         prediction: (record.version, record.variant, entity, outputs)
@@ -244,6 +251,39 @@ def test_categories_that_the_reference_data_did_not_have_are_scored_and_counted(
     answers = [served.ask(*rows)] if together else [served.ask(one) for one in rows]
     assert {status for status, _ in answers} == {200}
     assert served.counts("1")["unknown_categories"] == {"carrier": 3}
+
+
+def test_an_arrow_stream_and_its_records_are_answered_logged_and_counted_alike(
+    served: Served, bundles: dict[str, Built], tmp_path: Path
+):
+    served.publish("1", with_reference(bundles["1"].folder, tmp_path / "bundle"))
+    rows = [
+        {**one, "carrier": "XX" if number in (3, 7) else "AA"}
+        for number, one in enumerate(records(PACKED, seed=5))
+    ]
+    table = pa.Table.from_pylist(rows)
+    coded = table.set_column(
+        table.column_names.index("carrier"), "carrier", table["carrier"].dictionary_encode()
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, coded.schema) as writer:
+        writer.write_table(coded)
+    answer = served.service.handle(
+        "POST", PATH, {"content-type": ARROW}, sink.getvalue().to_pybytes()
+    )
+    found = pa.ipc.open_stream(answer.body).read_all().to_pydict()
+    expected = served.ask(*rows)[1]["predictions"]
+    assert found["prediction"] == [one["prediction"] for one in expected]
+    for name in CONTRACT.classes:
+        assert found[f"p_{name}"] == [one["probability"][name] for one in expected]
+    by_column, by_record = served.logged()
+    assert by_column.ids == found["prediction_id"]
+    assert by_record.ids == [one["prediction_id"] for one in expected]
+    same = ("features", "outputs", "entities", "event_times", "version", "variant")
+    assert [getattr(by_column, name) for name in same] == [
+        getattr(by_record, name) for name in same
+    ]
+    assert served.counts("1")["unknown_categories"] == {"carrier": 2 * 2}
 
 
 def test_prediction_ids_follow_from_the_request_id_on_every_replica(

@@ -9,6 +9,7 @@ import onnx
 import pandas as pd
 import pytest
 
+from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import Task
 from mlops_assets.domain.features import as_arrays
 from mlops_assets.domain.training import Trial, fit
@@ -53,6 +54,13 @@ def test_boosted_trees_give_what_onnx_runtime_gives(tmp_path: Path, estimator: s
     scale = max(1.0, float(np.abs(expected).max()))
     assert np.abs(found - expected).max() <= 1e-6 * scale
     assert np.ptp(expected[:, 0]) > 0.1
+    coded: dict[str, Column] = {
+        name: Coded.of(values.tolist()) if values.dtype == object else values
+        for name, values in columns.items()
+    }
+    assert any(isinstance(values, Coded) for values in coded.values())
+    assert (bulk.score(coded) == found).all()
+    assert (alone.score(coded) == expected).all()
     few = {name: values[: BULK_ROWS - 1] for name, values in columns.items()}
     assert (bulk.score(few) == alone.score(few)).all()
 

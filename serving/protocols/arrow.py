@@ -1,6 +1,7 @@
 """Arrow IPC streams: bulk requests and answers without a Python object per value."""
 
 import struct
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from mlops_assets.domain.requests import ParsedRequest, TooManyRowsError, clip
 from serving.answers import Answer
 from serving.bodies import BodyError
 from serving.protocols.arrow_limits import measure
-from serving.protocols.exchange import Headers, Parsers, idempotency_key, labels, repeated
+from serving.protocols.exchange import Headers, Parsers, idempotency_key, repeated
 
 if TYPE_CHECKING:
     from serving.predicted import Predicted
@@ -57,11 +58,17 @@ def render(predicted: "Predicted") -> Answer:
     import pyarrow as pa
 
     contract = predicted.contract
-    columns: dict[str, Any] = {"prediction_id": pa.array(predicted.ids, pa.string())}
-    kind = pa.string() if contract.classes else pa.float64()
-    columns["prediction"] = pa.array(labels(predicted), kind)
-    for number, name in enumerate(contract.classes):
-        columns[f"p_{name}"] = pa.array([row[number] for row in predicted.outputs], pa.float64())
+    outputs = np.asarray(predicted.outputs, dtype=np.float64)
+    columns: dict[str, Any] = {"prediction_id": _ids(predicted.stem, len(outputs))}
+    if contract.classes:
+        # argmax finds the first of equals: ties go to the lower class, here as everywhere.
+        likeliest = pa.array(outputs.argmax(axis=1))
+        columns["prediction"] = pa.array(contract.classes, pa.string()).take(likeliest)
+    else:
+        columns["prediction"] = pa.array(outputs[:, 0])
+    # Arrow takes no strides.
+    for name, column in zip(contract.classes, np.ascontiguousarray(outputs.T), strict=False):
+        columns[f"p_{name}"] = pa.array(column)
     if predicted.rows:
         columns["version"] = pa.array([version for version, _ in predicted.rows], pa.string())
         columns["variant"] = pa.array([variant for _, variant in predicted.rows], pa.string())
@@ -71,11 +78,28 @@ def render(predicted: "Predicted") -> Answer:
         "variant": predicted.variant,
         "request_id": predicted.request_id,
     }
-    table = pa.table(columns).replace_schema_metadata(about)
+    batch = pa.record_batch(columns).replace_schema_metadata(about)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
     return Answer(200, sink.getvalue().to_pybytes(), {"content-type": ARROW})
+
+
+def _ids(stem: str, rows: int) -> Any:
+    """`stem-0`, `stem-1`, …, without a Python object for each."""
+    from pyarrow import compute
+
+    # Of a power of two, so that few are kept whatever clients send.
+    numbers = _numerals(1 << max(rows - 1, 0).bit_length()).slice(0, rows)
+    return compute.binary_join_element_wise(stem, numbers, "-")
+
+
+@lru_cache(maxsize=16)
+def _numerals(count: int) -> Any:
+    """The texts `0`, `1`, …, as many as `count`."""
+    import pyarrow as pa
+
+    return pa.array(np.arange(count)).cast(pa.string())
 
 
 def _table(body: bytes, contract: Contract) -> Any:
@@ -102,26 +126,29 @@ def _table(body: bytes, contract: Contract) -> Any:
     return table
 
 
+@cache
+def _flat() -> frozenset[int]:
+    """The types of values that a column may have."""
+    from pyarrow import lib
+
+    whole = [f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
+    names = (*whole, "HALF_FLOAT", "FLOAT", "DOUBLE", "BOOL", "NA", "TIMESTAMP")
+    texts = ("STRING", "LARGE_STRING", "STRING_VIEW")
+    return frozenset(getattr(lib, f"Type_{name}") for name in (*names, *texts))
+
+
 def _check_schema(schema: Any) -> None:
     """Refuse names that occur twice and types that no column can have."""
     from pyarrow import types
 
-    is_flat = (
-        types.is_integer,
-        types.is_floating,
-        types.is_boolean,
-        types.is_string,
-        types.is_large_string,
-        types.is_string_view,
-        types.is_null,
-        types.is_timestamp,
-    )
     twice = repeated(schema.names)
     if twice is not None:
         raise RequestError("occurs twice", f"{WHERE}{clip(twice)}")
     for field in schema:
-        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
-        if not any(check(kind) for check in is_flat):
+        kind = field.type
+        if types.is_dictionary(kind):
+            kind = kind.value_type
+        if kind.id not in _flat():
             raise RequestError(
                 f"must not be of the Arrow type {clip(kind)}", f"{WHERE}{clip(field.name)}"
             )
@@ -161,7 +188,7 @@ def _coded(column: Any, field: str, is_time: bool) -> CodedText:
     """Text, or times as text, with the levels of all chunks one after another."""
     import pyarrow as pa
 
-    codes: list[np.ndarray] = [np.empty(0, np.int64)]
+    codes: list[np.ndarray] = []
     levels: list[str] = []
     begins: dict[object, tuple[int, Any]] = {}
     for each in column.chunks:
@@ -170,23 +197,36 @@ def _coded(column: Any, field: str, is_time: bool) -> CodedText:
         found = coded.dictionary
         if found.null_count:
             raise RequestError("must have its nulls in the rows, not in the dictionary", field)
-        # Batches that share a dictionary share its memory: its texts are read once.
-        place = (
-            tuple(one.address if one else 0 for one in found.buffers()),
-            found.offset,
-            len(found),
-        )
+        place = _place(found) if column.num_chunks > 1 else None
         if place not in begins:
             # The dictionary itself is kept, or its address could become another one's.
             begins[place] = len(levels), found
             levels += _times(found, field) if is_time else found.to_pylist()
-        # Null rows may have any index, also one that fits no dictionary or no int64.
-        indices = coded.indices.fill_null(0).cast(pa.int64()).to_numpy()
-        missing = coded.indices.is_null().to_numpy(zero_copy_only=False)
-        codes.append(np.where(missing, -1, indices + begins[place][0]))
-    rows = np.concatenate(codes)
-    _limit_text(int(np.array([*map(len, levels), 0])[rows].sum()), field)
+        codes.append(_codes(coded, begins[place][0]))
+    rows = codes[0] if len(codes) == 1 else np.concatenate([np.empty(0, np.int64), *codes])
+    lengths = [*map(len, levels), 0]
+    if max(lengths) * len(rows) > MAX_DECODED_BYTES:
+        _limit_text(int(np.array(lengths)[rows].sum()), field)
     return CodedText(rows, levels)
+
+
+def _place(dictionary: Any) -> object:
+    """Where it is in memory: batches that share a dictionary have its texts read once."""
+    buffers = tuple(one.address if one else 0 for one in dictionary.buffers())
+    return buffers, dictionary.offset, len(dictionary)
+
+
+def _codes(coded: Any, begin: int) -> np.ndarray:
+    """Places in levels of which the dictionary's begin at `begin`; -1 is null."""
+    import pyarrow as pa
+
+    if not coded.indices.null_count:
+        codes: np.ndarray = coded.indices.to_numpy()
+        return codes.astype(np.int64) + begin if begin else codes
+    # Null rows may have any index, also one that fits no dictionary or no int64.
+    indices = coded.indices.fill_null(0).cast(pa.int64()).to_numpy()
+    missing = coded.indices.is_null().to_numpy(zero_copy_only=False)
+    return np.where(missing, -1, indices + begin)
 
 
 def _without_views(chunk: Any, field: str) -> Any:

@@ -60,12 +60,12 @@ def _decoded_bytes(metadata: bytes, batch: int, body: Any) -> int:
     vector_at = _field(metadata, batch, 2)
     if not vector_at:
         return 0
+    if not _field(metadata, batch, 3):
+        return len(body) if body is not None else 0
     vector = _indirect(metadata, vector_at)
     (count,) = struct.unpack_from("<I", metadata, vector)
     # struct Buffer { offset: int64; length: int64 }
     buffers = np.frombuffer(metadata, "<i8", count * 2, vector + 4).reshape(count, 2)
-    if not _field(metadata, batch, 3):
-        return len(body) if body is not None else 0
     total = 0
     raw = memoryview(body)
     for offset, length in buffers.tolist():

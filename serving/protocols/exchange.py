@@ -61,8 +61,8 @@ def labels(predicted: Predicted) -> list[str] | list[float]:
     """
     classes = predicted.contract.classes
     if not classes:
-        return [output[0] for output in predicted.outputs]
-    return [classes[index] for index in np.array(predicted.outputs).argmax(axis=1).tolist()]
+        return [output[0] for output in predicted.lists]
+    return [classes[index] for index in np.asarray(predicted.outputs).argmax(axis=1).tolist()]
 
 
 def repeated(names: Iterable[str]) -> str | None:

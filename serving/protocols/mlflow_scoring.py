@@ -61,7 +61,7 @@ def render(predicted: Predicted) -> Answer:
 
 def render_probabilities(predicted: Predicted) -> Answer:
     """The probabilities of each row, in the order of the contract's classes."""
-    return _answer(predicted, predicted.outputs)
+    return _answer(predicted, predicted.lists)
 
 
 def _answer(predicted: Predicted, values: list[Any]) -> Answer:
@@ -69,7 +69,7 @@ def _answer(predicted: Predicted, values: list[Any]) -> Answer:
     about = {
         "content-type": JSON,
         "x-model-version": predicted.version,
-        "x-prediction-id": predicted.ids[0].rpartition("-")[0],
+        "x-prediction-id": predicted.stem,
     }
     return Answer(200, orjson.dumps({"predictions": values}), about)
 

@@ -115,9 +115,9 @@ def render(predicted: Predicted, wanted: Wanted) -> Answer:
 
 
 def _output(name: str, predicted: Predicted) -> dict[str, Any]:
-    rows, classes = len(predicted.ids), predicted.contract.classes
+    rows, classes = len(predicted.outputs), predicted.contract.classes
     if name == "probabilities":
-        data = [value for row in predicted.outputs for value in row]
+        data = [value for row in predicted.lists for value in row]
         # A parameter of the standard is a text, a number or a boolean, so this is JSON in text.
         about = {"classes": orjson.dumps(classes).decode()}
         shape = [rows, len(classes)]

@@ -259,9 +259,7 @@ def test_a_stream_cut_anywhere_is_refused():
 
 
 def test_the_answer_is_a_batch_with_its_origin_in_the_metadata():
-    predicted = Predicted(
-        CONTRACT, "4", "champion", "r", ["x-0", "x-1"], [[0.25, 0.75], [0.5, 0.5]]
-    )
+    predicted = Predicted(CONTRACT, "4", "champion", "r", "x", [[0.25, 0.75], [0.5, 0.5]])
     found = pa.ipc.open_stream(render(predicted).body).read_all()
     assert found.to_pydict() == {
         "prediction_id": ["x-0", "x-1"],
@@ -279,9 +277,7 @@ def test_the_answer_is_a_batch_with_its_origin_in_the_metadata():
 
 def test_a_regression_answers_with_values_and_shared_rows_with_their_version():
     contract = Contract("m", "regression", (ContractColumn("a", "number", True),), (), "", "", 5)
-    predicted = Predicted(
-        contract, "4", "champion", "r", ["x-0"], [[2.5]], rows=[("5", "challenger")]
-    )
+    predicted = Predicted(contract, "4", "champion", "r", "x", [[2.5]], rows=[("5", "challenger")])
     assert pa.ipc.open_stream(render(predicted).body).read_all().to_pydict() == {
         "prediction_id": ["x-0"],
         "prediction": [2.5],

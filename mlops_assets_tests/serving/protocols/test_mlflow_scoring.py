@@ -15,9 +15,7 @@ from serving.protocols.mlflow_scoring import parse
 
 RECORDS = {"dataframe_records": [GOOD]}
 SPLIT: dict[str, Any] = {"columns": list(GOOD), "data": [list(GOOD.values())]}
-PREDICTED = Predicted(
-    CONTRACT, "4", "champion", "r", ["x-0", "x-1", "x-2"], [[0.25, 0.75], [0.75, 0.25], [0.5, 0.5]]
-)
+PREDICTED = Predicted(CONTRACT, "4", "champion", "r", "x", [[0.25, 0.75], [0.75, 0.25], [0.5, 0.5]])
 
 
 def refusal(body: Any) -> RequestError:
@@ -121,7 +119,7 @@ def test_a_regression_answers_with_values_and_has_no_probabilities():
     contract = replace(CONTRACT, task="regression", classes=())
     parsers = Parsers.of(contract)
     asked = parse(parsers, json.dumps(RECORDS).encode(), {})
-    predicted = Predicted(contract, "4", "champion", "r", ["x-0"], [[2.5]])
+    predicted = Predicted(contract, "4", "champion", "r", "x", [[2.5]])
     assert json.loads(asked.answer(predicted).body) == {"predictions": [2.5]}
     body = {**RECORDS, "params": {"predict_method": "predict_proba"}}
     with pytest.raises(RequestError):

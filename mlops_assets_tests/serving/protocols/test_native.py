@@ -10,7 +10,7 @@ from serving.predicted import Predicted
 from serving.protocols.arrow import ARROW
 from serving.protocols.native import parse
 
-PREDICTED = Predicted(PARSERS.contract, "4", "champion", "r", ["x-0"], [[0.25, 0.75]])
+PREDICTED = Predicted(PARSERS.contract, "4", "champion", "r", "x", [[0.25, 0.75]])
 
 
 def refusal(body: Any) -> RequestError:

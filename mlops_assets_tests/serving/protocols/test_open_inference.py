@@ -20,7 +20,7 @@ from serving.predicted import Predicted
 from serving.protocols.exchange import Parsers
 from serving.protocols.open_inference import HEADER_LENGTH, parse
 
-PREDICTED = Predicted(CONTRACT, "4", "champion", "r", ["x-0", "x-1"], [[0.25, 0.75], [0.5, 0.5]])
+PREDICTED = Predicted(CONTRACT, "4", "champion", "r", "x", [[0.25, 0.75], [0.5, 0.5]])
 NUMERIC = Contract(
     "m",
     "regression",
@@ -185,7 +185,7 @@ def test_a_regression_has_no_probabilities():
             {"name": "b", "shape": [2], "datatype": "BOOL", "data": [True, False]},
         ]
     }
-    predicted = Predicted(NUMERIC, "4", "champion", "r", ["x-0", "x-1"], [[1.5], [2.5]])
+    predicted = Predicted(NUMERIC, "4", "champion", "r", "x", [[1.5], [2.5]])
     outputs = json.loads(ask(body, parsers=parsers).answer(predicted).body)["outputs"]
     assert [output["name"] for output in outputs] == ["prediction", "prediction_id"]
     assert outputs[0] == {
