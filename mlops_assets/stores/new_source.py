@@ -13,6 +13,7 @@ from mlops_assets.domain.errors import SourceError
 from mlops_assets.spec.source import Source
 
 REMOTE = ("s3://",)
+WEB = ("http://", "https://")
 FILES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
 # Single files of these endings are read as CSV files; a folder may hold other texts.
 TEXTS = {".tsv": "csv", ".tab": "csv", ".txt": "csv"}
@@ -55,6 +56,11 @@ def new_source(
         return _made(
             {"kind": "duckdb", "query": _with_files(query, folder.resolve())},
             {"query": _with_files(query, None)},
+        )
+    if text.startswith(WEB):
+        raise SourceError(
+            f"{text} is a web page's address, and what stands there may change or go away under a "
+            "trained model: download the file, or keep it in s3://, and name that."
         )
     if "://" in text and not text.startswith(REMOTE):
         return _database(text, table, model)

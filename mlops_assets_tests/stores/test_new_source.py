@@ -71,6 +71,7 @@ REFUSED = {
     "nothing.csv": "nothing.csv is not there",
     "nothing": "is no file or folder here, no s3",
     "data/notes.docx": "the ending tells no kind of source",
+    "https://example.org/churn.csv": "is a web page's address.*download the file",
     "empty": "holds no Parquet or CSV files",
 }
 
