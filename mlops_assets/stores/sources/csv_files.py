@@ -33,6 +33,7 @@ TYPES = {
 }
 COLUMN = re.compile(r"In CSV column #(\d+): ")
 # A format without separators, whose times Arrow would take for whole numbers.
+ENCODING = "state source.encoding (`mlops new --encoding`), such as cp1252 or utf-16"
 DIGITS = re.compile(r"(%[YmdHMSjy])+")
 
 
@@ -200,11 +201,11 @@ class CsvFiles:
                     return SourceError(
                         f"{path} is not {self.source.encoding}: line {lines + 1}, byte "
                         f"{before + place + 1} of the file is 0x{block[place]:02x}. Save it as "
-                        "UTF-8, or state source.encoding, such as cp1252 or utf-16."
+                        f"UTF-8, or {ENCODING}."
                     )
                 before += len(block)
                 lines += block.count(b"\n")
         return SourceError(
             f"{path} is not {self.source.encoding}: it ends in the middle of a character. Save it "
-            "as UTF-8, or state source.encoding, such as cp1252 or utf-16."
+            f"as UTF-8, or {ENCODING}."
         )
