@@ -1,12 +1,13 @@
 """A model's alerts: a sensor that compares what holds with what was told, and delivers the rest."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from mlops_assets.automation.acting import out_of_service
 from mlops_assets.automation.failed_runs import failed_of, how_it_ended
+from mlops_assets.automation.jobs import RefreshCards
 from mlops_assets.automation.past_runs import in_flight, materialized
 from mlops_assets.domain import alert_signals as known
 from mlops_assets.domain.alerts import Alert, Signal, body_of, due, reconcile, title_of
@@ -15,8 +16,16 @@ from mlops_assets.spec import Model
 from mlops_assets.stores.alerts import AlertLog
 from mlops_assets.stores.channels import Channel, Console, channels_of
 
+if TYPE_CHECKING:
+    from mlops_assets.stores.release_log import ReleaseRecord
 
-def alerts(model: Model, seconds: int, gates: Sequence[str]) -> dg.SensorDefinition:
+# Who takes versions back without a run that could make their cards anew.
+GUARD = "guard"
+
+
+def alerts(
+    model: Model, seconds: int, gates: Sequence[str], refresh_cards: RefreshCards
+) -> dg.SensorDefinition:
     """The sensor that opens, delivers and resolves a model's alerts; `gates` are check names."""
 
     @dg.sensor(
@@ -24,9 +33,10 @@ def alerts(model: Model, seconds: int, gates: Sequence[str]) -> dg.SensorDefinit
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells people what they should know, once when it begins and once when it "
-        "ends: decisions, failed gates, incidents, failed runs, stale data.",
+        "ends: decisions, failed gates, incidents, failed runs, stale data. Makes the model cards "
+        "anew after a rollback by the guard, which is no run.",
     )
-    def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SkipReason:
+    def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SensorResult:
         log = AlertLog(stores.lake)
         before = log.of(model.name)
         signals, unknown = _signals(context.instance, model, stores, before, gates)
@@ -41,9 +51,24 @@ def alerts(model: Model, seconds: int, gates: Sequence[str]) -> dg.SensorDefinit
         for failure in failures:
             context.log.error(failure)
         still = sum(alert.is_open for alert in now)
-        return dg.SkipReason("; ".join([f"{model.name}: {still} open alert(s)", *failures]))
+        told = "; ".join([f"{model.name}: {still} open alert(s)", *failures])
+        taken_back = _taken_back(model, stores)
+        if taken_back is None or taken_back.id == context.cursor:
+            return dg.SensorResult(skip_reason=told, cursor=context.cursor)
+        versions = (taken_back.from_version, taken_back.to_version)
+        event, problems = refresh_cards(model, stores, versions)
+        for problem in problems:
+            context.log.warning(problem)
+        events = [event] if event else []
+        return dg.SensorResult(skip_reason=told, cursor=taken_back.id, asset_events=events)
 
     return sensor
+
+
+def _taken_back(model: Model, stores: Stores) -> "ReleaseRecord | None":
+    """The newest release, if it was the guard's rollback."""
+    newest = stores.releases.history(model.name)[-1:]
+    return newest[0] if newest and newest[0].actor == GUARD else None
 
 
 def deliver(

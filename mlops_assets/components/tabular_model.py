@@ -99,7 +99,7 @@ class TabularModel(dg.Component):
                 new_periods(self.model, found, seconds),
                 retrain(self.model, found, seconds),
                 late_labels(self.model, found, seconds),
-                alerts(self.model, seconds, tuple(training.GATES)),
+                alerts(self.model, seconds, tuple(training.GATES), cards.moved),
             ],
         )
 

@@ -8,7 +8,9 @@ import pyarrow.compute as pc
 import pytest
 
 from mlops_assets.stores.cards import Cards
-from mlops_assets_tests.loop import Loop, add_parcels, checks, errors, parcels
+from mlops_assets.stores.release_cause import Cause
+from mlops_assets.stores.release_log import ReleaseLog
+from mlops_assets_tests.loop import Loop, add_parcels, checks, errors, parcels, utc
 
 HOSTILE = "</td><script>alert(1)</script>"
 MODEL, DAY = "carded", "2026-01-09"
@@ -152,3 +154,19 @@ def test_a_card_is_remade_with_what_people_say_today(carded: Carded, tmp_path: P
     assert (made.versions, made.problems) == (("1",), ())
     assert made.champion is not None
     assert "a limit that was found later" in carded.page("model_card.md")
+
+
+def test_a_rollback_by_the_guard_is_on_the_card_with_the_next_look(carded: Carded):
+    loop, now = carded.loop, utc("2026-01-13")
+    number = len(loop.stores.releases.history(MODEL))
+    cause = Cause("guard", "its answers fail", now, now, "", {})
+    ReleaseLog(loop.stores.lake).add(cause.record("rollback", MODEL, number, "2", "1"))
+    assert "its answers fail" not in carded.page("model_card.md")
+    told = loop.tick(f"{MODEL}__alerts", definitions=carded.definitions)
+    (event,) = told.asset_events
+    assert event.metadata["version"].value == "1"
+    for version in ("1", "2"):
+        page = carded.page("model_card.md", version)
+        assert "| 2026-01-13 | rollback | 2 → 1 | guard | its answers fail |" in page
+    again = loop.tick(f"{MODEL}__alerts", told.cursor, carded.definitions)
+    assert (again.asset_events, again.cursor) == ([], told.cursor)
