@@ -20,14 +20,9 @@ from mlops_assets.domain.contract import Task
 from mlops_assets.domain.decay import LossSample, decay, deviation, pooled
 from mlops_assets.domain.errors import DataError
 from mlops_assets.domain.evaluation import Floats, Interval, metrics, paired_interval, row_losses
+from mlops_assets.domain.excess import excess_of, least_excess
 from mlops_assets.domain.label_maturity import best_case_losses, loss_at_best, share_outstanding
-from mlops_assets.domain.segments import (
-    SegmentHarm,
-    Segments,
-    excess_of,
-    harmed_segment,
-    least_excess,
-)
+from mlops_assets.domain.segments import SegmentHarm, Segments, harmed_segment
 
 # Of the false-alarm rate, what the CUSUM may use; with 1% its limit is the usual 5.
 CUSUM_SHARE = 0.2

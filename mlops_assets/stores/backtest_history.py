@@ -29,7 +29,7 @@ class PastRows:
     Period i has the rows `starts[i]:starts[i + 1]`, and could be judged at `times[i]`; `known`
     (n,) says whose label was known by then. `keys` (n,) are by what rows are sampled, `content`
     names these very rows, and `weights` (n,) how much they count; None where all count the same.
-    `blocks` (n,) are those of time that the rows' places lie in (domain.segments).
+    `blocks` (n,) are those of time that the rows' places lie in (domain.time_blocks).
     """
 
     periods: tuple[str, ...]

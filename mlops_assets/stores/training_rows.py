@@ -18,8 +18,8 @@ from mlops_assets.domain.labels import (
     known,
     recode,
 )
-from mlops_assets.domain.segments import TIME_BLOCKS, time_blocks
 from mlops_assets.domain.splits import PeriodRows, TrainingSet, split_periods
+from mlops_assets.domain.time_blocks import TIME_BLOCKS, time_blocks
 from mlops_assets.spec import Model
 from mlops_assets.stores.lake import PERIOD, Lake, content_hash
 
@@ -31,7 +31,7 @@ class Rows:
     """Labelled rows in order of time: `frame` (n, columns of the contract), `y` (n,).
 
     `weights` (n,) say how much each counts; None where all count the same. `blocks` (n,) say
-    in which block of time each lies (domain.segments).
+    in which block of time each lies (domain.time_blocks).
     """
 
     frame: pd.DataFrame

@@ -1,23 +1,17 @@
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlops_assets.domain.contract import ContractColumn
 from mlops_assets.domain.errors import DataError
-from mlops_assets.domain.evaluation import UNKNOWN_CLASS
+from mlops_assets.domain.excess import excess_of, least_excess
 from mlops_assets.domain.segments import (
     SegmentHarm,
     SegmentReference,
     Segments,
-    excess_of,
     harmed_segment,
-    least_excess,
     segment_reference,
-    time_blocks,
 )
 
 NAN = float("nan")
@@ -244,14 +238,6 @@ def test_segments_that_have_always_changed_from_day_to_day_have_to_change_by_mor
     assert found.segment == "store = b"
 
 
-def test_a_period_has_seven_blocks_and_a_week_days():
-    start, end = datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC)
-    hours = np.datetime64("2026-03-02T00:00") + np.arange(7 * 24) * np.timedelta64(1, "h")
-    np.testing.assert_array_equal(time_blocks(hours, start, end), np.arange(7 * 24) // 24)
-    outside = np.array(["2026-03-01", "2026-03-09"], dtype="datetime64[us]")
-    assert time_blocks(outside, start, end).tolist() == [0, 6]
-
-
 def test_few_rows_are_not_tested():
     rng = np.random.default_rng(10)
     inputs, y, outputs = rows(rng, 19)
@@ -264,41 +250,6 @@ def test_a_model_without_inputs_to_cut_along_has_no_segments():
     inputs, y, outputs = rows(rng, 800)
     reference = segment_reference("binary", y, outputs, inputs, (), blocks=np.zeros(800, dtype=int))
     assert judged(reference, (inputs, 1 - y, outputs)) is None
-
-
-def test_an_unknown_class_costs_all_that_was_expected_of_the_known_ones():
-    outputs = np.array([[0.5, 0.3, 0.2]])
-    excess = excess_of("multiclass", np.array([UNKNOWN_CLASS]), outputs)
-    assert excess.values == pytest.approx([0.38])
-
-
-@given(
-    st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6),
-    st.integers(0, 5),
-)
-def test_the_excess_has_mean_zero_and_the_told_variance_under_the_models_own_probabilities(
-    raw: list[float], label: int
-):
-    p = np.array(raw) / sum(raw)
-    outputs = np.tile(p, (len(p), 1))
-    excess = excess_of("multiclass", np.arange(len(p)), outputs)
-    assert excess.variances is not None
-    assert float(excess.values @ p) == pytest.approx(0.0, abs=1e-12)
-    assert float(excess.values**2 @ p) == pytest.approx(float(excess.variances[0]), abs=1e-12)
-    assert least_excess("multiclass", outputs) == pytest.approx(excess.values.min())
-    one = label % len(p)
-    brier = ((p - np.eye(len(p))[one]) ** 2).sum() / 2
-    expected = (1 - (p**2).sum()) / 2
-    assert float(excess.values[one]) == pytest.approx(brier - expected)
-
-
-def test_weights_count_rows_in_proportion():
-    rng = np.random.default_rng(12)
-    _, y, outputs = rows(rng, 100)
-    plain, heavy = excess_of("binary", y, outputs), excess_of("binary", y, outputs, np.full(100, 7))
-    np.testing.assert_allclose(plain.values, heavy.values)
-    double = excess_of("binary", y, outputs, np.where(np.arange(100) < 50, 2.0, 1.0))
-    np.testing.assert_allclose(double.values[:50] / plain.values[:50], 4 / 3)
 
 
 def test_a_reference_survives_json_and_anything_else_is_refused():
