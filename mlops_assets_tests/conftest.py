@@ -15,6 +15,12 @@ from urllib.parse import quote
 
 import pytest
 
+# Threads of OpenMP wait for each other in a loop: on cores that others keep busy, as a second
+# worker does, a fit of milliseconds takes seconds. Read when numpy is imported, here and in all
+# processes that tests start.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 pytest_plugins = ["mlops_assets_tests.loop_fixtures"]
 
 

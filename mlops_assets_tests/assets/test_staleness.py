@@ -12,7 +12,7 @@ from mlops_assets.stores.training_rows import manifests
 from mlops_assets_tests.loop import Loop, add_parcels, errors, parcels
 
 STEADY, TURNED = "steady", "turned"
-ROWS, FIRST, TURN, LAST = 1_500, 9, 12, 15
+ROWS, FIRST, TURN, LAST = 1_500, 9, 12, 14
 TRAINING = {
     "window": {"min": 3},
     "validation": 1,
