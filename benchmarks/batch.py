@@ -1,4 +1,4 @@
-"""Batch scoring, Parquet to Parquet: scikit-learn as commonly written, ours, and ours on Ray Data.
+"""Batch scoring, Parquet to Parquet: scikit-learn as commonly written, ours, and ours on Ray.
 
 `python -m benchmarks.batch` trains the example model, makes rows, and scores them with each
 contender in a process of its own, in turns. It prints rows/s (median of the rounds) without and

@@ -1,15 +1,14 @@
-"""Batches on a Ray cluster: parts are dealt out to actors of Ray Data, one bundle in each.
+"""Batches on a Ray cluster: parts are dealt out to actors, one bundle in each.
 
 Parts are read and written by the actors themselves, so rows never travel through Ray, and the
 input and output folders must be the same on all nodes. The bundle does travel: a node needs no way
 to the registry.
 """
 
-import json
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
     from mlops_assets.stores.batch_run import BatchPlan, Tell
 
 LOCAL = "local"
-# Ray Data's own tasks need CPUs too: actors that claim all of them starve the tasks that feed
-# them, and nothing ever ends.
-CPUS_PER_ACTOR = 0.5
+# How often an actor that was lost is started again, and a part tried again.
+RESTARTS = 3
 
 
 def run_on_ray(
@@ -35,25 +33,24 @@ def run_on_ray(
     Raises ServiceError when there is no cluster at the address.
     """
     import ray
-    import ray.data
+    from ray.util import ActorPool
 
     connect(address)
     try:
         files = {path.name: path.read_bytes() for path in plan.bundle.iterdir()}
-        actors = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        dealt = ray.data.from_items(
-            [{"place": place} for place in range(len(parts))], override_num_blocks=len(parts)
-        ).map_batches(
-            _PartScorer,
-            fn_constructor_args=(ray.put(files), plan, source.schema, tuple(parts)),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(actors, len(parts))),
-            num_cpus=CPUS_PER_ACTOR,
+        # In a list, so that Ray hands on the reference: each actor reads it once.
+        shared = [ray.put((files, plan, source.schema, tuple(parts)))]
+        # Of the free CPUs only: an actor that finds no place would keep its part for ever.
+        free = int(ray.available_resources().get("CPU", 0))
+        actors = min(max(1, free), len(parts))
+        # A part that a lost actor had begun is made again by the one that takes its place.
+        scorer = ray.remote(num_cpus=1, max_restarts=RESTARTS, max_task_retries=RESTARTS)(
+            _PartScorer
         )
-        for row in dealt.iter_rows():
-            done = PartDone(**json.loads(row["done"]))
+        pool = ActorPool([scorer.remote() for _ in range(actors)])
+        for done in pool.map_unordered(
+            lambda actor, place: actor.score.remote(shared, place), range(len(parts))
+        ):
             tell(done.rows + done.rejected)
             yield done
     finally:
@@ -84,20 +81,27 @@ def connect(address: str) -> None:
 class _PartScorer:
     """An actor: loads the bundle once, and scores the parts that it is dealt."""
 
-    def __init__(self, files: Any, plan: "BatchPlan", schema: Any, parts: tuple[Part, ...]) -> None:
-        import ray
-
+    def __init__(self) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="mlops-batch-")
-        bundle = Path(self._home.name)
-        for name, content in ray.get(files).items():
-            (bundle / name).write_bytes(content)
-        self._plan = replace(plan, bundle=bundle)
-        self._scorer = load_batch_scorer(bundle, plan.version, plan.engine)
-        self._schema, self._parts = schema, parts
+        self._loaded: tuple[Any, ...] = ()
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def score(self, shared: Sequence[Any], place: int) -> PartDone:
+        """Score and write a part. What all parts share is loaded with the first one, as an actor
+        that was started again begins anew.
+        """
         from mlops_assets.stores.batch_run import score_parts
 
-        parts = [self._parts[int(place)] for place in batch["place"]]
-        done = score_parts(self._plan, self._scorer, self._schema, parts, 1, lambda rows: None)
-        return {"done": [json.dumps(asdict(each)) for each in done]}
+        self._loaded = self._loaded or self._load(shared)
+        plan, scorer, schema, parts = self._loaded
+        (done,) = score_parts(plan, scorer, schema, [parts[place]], 1, lambda rows: None)
+        return done
+
+    def _load(self, shared: Sequence[Any]) -> tuple[Any, ...]:
+        import ray
+
+        files, plan, schema, parts = ray.get(shared[0])
+        bundle = Path(self._home.name)
+        for name, content in files.items():
+            (bundle / name).write_bytes(content)
+        scorer = load_batch_scorer(bundle, plan.version, plan.engine)
+        return replace(plan, bundle=bundle), scorer, schema, parts

@@ -1,7 +1,7 @@
 """Runs a batch: every part that is not there yet is read, scored and written.
 
 In one process, record batches stream through threads that score while the main thread reads ahead
-and writes; with a Ray cluster, parts are dealt out to actors of Ray Data. Both write the same
+and writes; with a Ray cluster, parts are dealt out to actors. Both write the same
 bytes, and both keep only a few batches in memory.
 """
 
