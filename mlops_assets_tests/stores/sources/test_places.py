@@ -5,11 +5,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from deltalake import write_deltalake
 
+from mlops_assets.cli import main
 from mlops_assets.domain.errors import SourceAwayError, SourceError
 from mlops_assets.spec.source import CsvSource, DeltaSource, DuckdbSource, ParquetSource, Source
 from mlops_assets.stores.sources import column_names, newest
+from mlops_assets_tests.churn import churn, write_csv
 from mlops_assets_tests.stores.sources.conftest import S3Server
 from mlops_assets_tests.stores.sources.samples import (
     COLUMNS,
@@ -65,6 +68,23 @@ def test_duckdb_reads_s3_without_an_extension(in_bucket: Callable[..., None], tm
     in_bucket("rows.parquet")
     remote = DuckdbSource(kind="duckdb", query="SELECT * FROM 's3://shop/*.parquet'")
     assert rows(remote, tmp_path).equals(rows(local, tmp_path))
+
+
+def test_a_model_is_drafted_from_a_table_in_s3_and_passes_its_check(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLOPS_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
+    write_csv(churn(), tmp_path / "churn.csv")
+    with s3_server.files.open_output_stream("shop/new/churn.csv") as stream:
+        stream.write((tmp_path / "churn.csv").read_bytes())
+    named = ("--from", "s3://shop/new/churn.csv", "--time", "snapshot_at", "--label", "left")
+    for command in (("new", "churn", *named), ("check", "churn")):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 0, done.output
+        assert "1,800 rows" in done.output
+    written = (tmp_path / "models" / "churn" / "defs.yaml").read_text()
+    assert 'path: "s3://shop/new/churn.csv"' in written
 
 
 def test_a_delta_table_in_s3_is_read_as_on_disk(s3_server: S3Server, tmp_path: Path):
