@@ -29,8 +29,6 @@ CUSUM_SHARE = 0.2
 # And what the segments may use, where a version has references of them.
 SEGMENT_SHARE = 0.1
 MIN_HARM = 0.02
-# From so many periods on a rise that the CUSUM follows is taken for one.
-SLOW_RISE = 3
 
 
 class LossReference(LossSample):
@@ -191,10 +189,8 @@ def _judged(
     floor = min_harm * abs(reference.mean)
     before = decay(reference, past, false_alarm_rate=slow_rate, min_rise=floor)
     slow = decay(reference, [*past, period], false_alarm_rate=slow_rate, min_rise=floor)
-    # What may be a slow rise is no standard for the period after it; a rise of a period or two is
-    # mostly chance, and leaving those out keeps the low ones, which makes false alarms.
-    rising = before.since if before.since >= SLOW_RISE else 0
-    unharmed = _unharmed(past[: len(past) - rising], reference, limit)
+    # What may be a slow rise is no standard for the period after it.
+    unharmed = _unharmed(past[: len(past) - before.since], reference, limit)
     z = deviation(period, reduce(pooled, unharmed, reference))
     p_value = float(ndtr(-z))
     matters = best - reference.mean >= floor
