@@ -36,8 +36,8 @@ class SegmentReference:
 
     All follow the indicators of `encoding`. `between` is how much a segment's mean varies from
     block to block of time beyond what its rows explain, `uneven` how unevenly its rows lie on the
-    blocks (`_unevenness`). `loss` is the holdout's mean loss, half the Brier score or the absolute
-    error, in units of the excess.
+    blocks (`time_blocks.unevenness`). `loss` is the holdout's mean loss, half the Brier score or
+    the absolute error, in units of the excess.
     """
 
     loss: float
