@@ -145,6 +145,11 @@ class Settings(BaseSettings):
         return self.home / "reports"
 
     @property
+    def downloads(self) -> Path:
+        """Copies of the tables that sources have at http(s) addresses."""
+        return self.home / "downloads"
+
+    @property
     def backtests(self) -> Path:
         """Cache of what backtests have trained."""
         return self.home / "backtests"

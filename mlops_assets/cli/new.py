@@ -49,7 +49,8 @@ class _Days(click.ParamType[timedelta]):
     "origin",
     required=True,
     metavar="PATH|URL|SQL",
-    help="Parquet or CSV (file, folder), s3://…, an SQLAlchemy URL (with --table), a SELECT.",
+    help="Parquet or CSV (file, folder, s3://…, or one file at https://…), an SQLAlchemy URL "
+    "(with --table), a SELECT.",
 )
 @click.option("--time", "event_time", required=True, metavar="COL", help="When the event was.")
 @click.option("--label", required=True, metavar="COL", help="What is to be predicted.")

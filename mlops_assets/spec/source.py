@@ -17,12 +17,20 @@ from mlops_assets.spec.part import Duration, Part
 
 TextType = Literal["text", "number", "integer", "boolean"]
 CREDENTIALS = re.compile(r"\w+://[^/\s:@'\"]*:[^/\s@'\"]+@")
-SECRET_NAMES = re.compile(r"passw|secret|token|access_key", re.IGNORECASE)
+SECRET_NAMES = re.compile(
+    r"passw|secret|token|access_?key|api_?key|signature|credential|^sig$|^auth(orization)?$",
+    re.IGNORECASE,
+)
 S3 = "s3://"
-FILES = (
-    "relative to the defs.yaml's folder, with * and ** for several, or s3://bucket/key. S3 is "
-    "reached with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, "
+WEB = ("http://", "https://")
+BUCKETS = (
+    "S3 is reached with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, "
     "AWS_ENDPOINT_URL (other servers than Amazon's) and AWS_SKIP_SIGNATURE=true (public buckets)."
+)
+FILES = (
+    "File or folder, relative to the defs.yaml's folder, with * and ** for several, or "
+    "s3://bucket/key, or the http(s) address of one file, which is downloaded once per version. "
+    f"{BUCKETS}"
 )
 
 
@@ -32,27 +40,28 @@ class _Anywhere(Part):
     timeout: Duration = Field(
         default=timedelta(seconds=60),
         gt=timedelta(0),
-        description="How long the source may take to answer: one request to S3, one statement of "
-        "a database, one query of DuckDB. A file on disk and a function have no limit.",
+        description="How long the source may take to answer: one request to S3, each wait for "
+        "more of a file on the web, one statement of a database, one query of DuckDB. A file on "
+        "disk and a function have no limit.",
     )
 
 
 class ParquetSource(_Anywhere):
-    """Rows from one Parquet file, or from all files of a folder or a glob."""
+    """Rows from one Parquet file, here or on the web, or from all files of a folder or a glob."""
 
     kind: Literal["parquet"]
-    path: str = Field(description=f"File or folder, {FILES}")
+    path: str = Field(description=FILES)
 
 
 class CsvSource(_Anywhere):
-    """Rows from CSV files with a header, which may be compressed.
+    """Rows from CSV files with a header, here or on the web, which may be compressed.
 
     Types are inferred from a file's first 64 MB. Empty fields are missing; "NA" is text. Times
     are ISO 8601, in UTC where they name no zone.
     """
 
     kind: Literal["csv"]
-    path: str = Field(description=f"File or folder, {FILES}")
+    path: str = Field(description=FILES)
     types: dict[str, TextType] = Field(
         default={},
         description="Types of columns, where the inferred one is wrong: text, number, integer or "
@@ -98,7 +107,10 @@ class DeltaSource(_Anywhere):
     """Rows from a Delta table, whose files without rows of the period are not opened."""
 
     kind: Literal["delta"]
-    path: str = Field(description=f"The table's folder, {FILES}")
+    path: str = Field(
+        description="The table's folder, relative to the defs.yaml's folder, or s3://bucket/key. "
+        f"{BUCKETS}"
+    )
 
 
 class PythonSource(_Anywhere):
@@ -122,6 +134,11 @@ Source = Annotated[
 ]
 
 
+def is_web(path: str) -> bool:
+    """Whether it is the address of a file on the web."""
+    return path.lower().startswith(WEB)
+
+
 def mistakes(source: Source) -> Iterator[tuple[str, str]]:
     """What is wrong with a source in itself: the field's name, and what to do about it.
 
@@ -138,8 +155,14 @@ def mistakes(source: Source) -> Iterator[tuple[str, str]]:
                 "a duckdb source needs the package duckdb, which is not installed: "
                 "pip install 'mlops_assets[duckdb]'",
             )
+    elif isinstance(source, DeltaSource) and is_web(source.path):
+        yield (
+            "path",
+            "a Delta table is a folder, which cannot be listed on the web: keep it in s3://, or "
+            "name one Parquet file (kind: parquet)",
+        )
     elif not isinstance(source, PythonSource):
-        yield from _place(source.path)
+        yield from (_web if is_web(source.path) else _place)(source.path)
 
 
 _ENVIRONMENT = "a spec is no place for secrets; keep them in the environment"
@@ -163,11 +186,33 @@ def _place(path: str) -> Iterator[tuple[str, str]]:
     elif scheme not in ("", "s3"):
         yield (
             "path",
-            f"{scheme}:// cannot be read: use a path, s3://bucket/key, or a function "
-            "(kind: python) that fetches the rows",
+            f"{scheme}:// cannot be read: use a path, s3://bucket/key, https://host/file, or a "
+            "function (kind: python) that fetches the rows",
         )
     elif scheme and ("@" in path.removeprefix(S3).partition("/")[0] or _has_secret(path)):
         yield "path", f"the address holds a key: {_ENVIRONMENT}, as AWS_SECRET_ACCESS_KEY"
+
+
+def _web(address: str) -> Iterator[tuple[str, str]]:
+    try:
+        parts = urlsplit(address)
+        is_address = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        yield "path", "this is no address of a file: write https://host/path/file.csv"
+    elif "@" in parts.netloc or _has_secret(address.partition("#")[0]):
+        yield (
+            "path",
+            f"the address holds a key: {_ENVIRONMENT}, and let a function (kind: python) fetch "
+            "the rows with it",
+        )
+    elif set("*[]") & set(parts.path):
+        yield (
+            "path",
+            "an http(s) address names one file, because there is no way to list others: name one "
+            "without wildcards, or keep several in s3://",
+        )
 
 
 def _has_secret(path: str) -> bool:

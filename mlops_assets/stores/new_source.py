@@ -1,4 +1,4 @@
-"""What a user names as the source of a new model: a file, a folder, a database, a query."""
+"""What a user names as a new model's source: a file, an address, a folder, a database, a query."""
 
 import os
 import re
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
 from mlops_assets.domain.errors import SourceError
-from mlops_assets.spec.source import Source
+from mlops_assets.spec.source import CsvSource, Source, is_web, mistakes
 
 REMOTE = ("s3://",)
-WEB = ("http://", "https://")
 FILES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
 # Single files of these endings are read as CSV files; a folder may hold other texts.
 TEXTS = {".tsv": "csv", ".tab": "csv", ".txt": "csv"}
@@ -22,6 +22,15 @@ QUERIED = (".json", ".jsonl", ".ndjson")
 # A text in a query that ends like a file.
 FILE_IN_QUERY = re.compile(r"'([^'\n]+\.(?:parquet|pq|csv|tsv|txt|json|jsonl|ndjson|gz|zst))'")
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
+# What servers call a table whose address has no ending.
+TABLES = (
+    "text/csv",
+    "text/x-csv",
+    "application/csv",
+    "application/x-csv",
+    "text/comma-separated-values",
+    "text/tab-separated-values",
+)
 
 
 @dataclass(frozen=True)
@@ -44,12 +53,12 @@ def new_source(
     folder: Path,
     csv: Mapping[str, str] | None = None,
 ) -> NewSource:
-    """What `text` names: a path, a glob, s3://…, an SQLAlchemy URL with a `table`, or a SELECT.
+    """What `text` names: a path, a glob, s3://…, https://…, an SQLAlchemy URL, or a SELECT.
 
     `folder` is the model's folder, which need not exist yet: a path that the user gave relative
     to where they are is written relative to it, an absolute one as it is. `csv` holds further keys
-    of CSV files: encoding, delimiter, time_format. Raises SourceError where the kind cannot be
-    told.
+    of CSV files: encoding, delimiter, time_format. A database's URL needs a `table`. Raises
+    SourceError where the kind cannot be told.
     """
     if text.lstrip().upper().startswith(("SELECT ", "SELECT\n", "WITH ", "FROM ")):
         query = text.strip()
@@ -57,15 +66,12 @@ def new_source(
             {"kind": "duckdb", "query": _with_files(query, folder.resolve())},
             {"query": _with_files(query, None)},
         )
-    if text.startswith(WEB):
-        raise SourceError(
-            f"{text} is a web page's address, and what stands there may change or go away under a "
-            "trained model: download the file, or keep it in s3://, and name that."
-        )
-    if "://" in text and not text.startswith(REMOTE):
+    if "://" in text and not text.startswith(REMOTE) and not is_web(text):
         return _database(text, table, model)
     if table:
         raise SourceError(f"--table goes with a database's URL, but {text!r} is a path.")
+    if is_web(text):
+        return _on_the_web(text, csv)
     if text.startswith(REMOTE):
         kind = _kind(text, None)
         return _made({"kind": kind, "path": text, **_more(kind, csv)}, {})
@@ -75,6 +81,39 @@ def new_source(
     named = absolute if path.is_absolute() else _relative(absolute, folder.resolve())
     keys = {"kind": kind, "path": named.as_posix(), **_more(kind, csv)}
     return _made(keys, {"path": str(absolute)})
+
+
+def _on_the_web(address: str, csv: Mapping[str, str] | None) -> NewSource:
+    """Of the kind that the address ends in, or else of that which the server sends."""
+    for _, message in mistakes(CsvSource(kind="csv", path=address)):
+        raise SourceError(f"--from: {message}.")
+    path = urlsplit(address).path
+    kind = {**FILES, **TEXTS}.get(_suffix(path)) or _sent(address, path, csv)
+    return _made({"kind": kind, "path": address, **_more(kind, csv)}, {})
+
+
+def _sent(address: str, path: str, csv: Mapping[str, str] | None) -> str:
+    from mlops_assets.stores.sources.copies import copy_of
+
+    if _suffix(path) in QUERIED:
+        raise SourceError(f"{address} is JSON by its ending: save it as .parquet or .csv.")
+    copy = copy_of(address, CsvSource(kind="csv", path=address).timeout)
+    if copy.begins_with(b"PAR1"):
+        return "parquet"
+    if copy.type in TABLES or csv:
+        return "csv"
+    raise SourceError(
+        f"{address} has no ending that tells its kind, and is sent as {copy.type or 'nothing'}: "
+        "if it is CSV, say so with --delimiter ',', or name an address that ends in .csv or "
+        ".parquet."
+    )
+
+
+def _suffix(path: str) -> str:
+    name = Path(path).name
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return Path(name).suffix.lower()
 
 
 def _more(kind: str, csv: Mapping[str, str] | None) -> dict[str, str]:
@@ -124,9 +163,6 @@ def _database(url: str, table: str, model: str) -> NewSource:
 
 
 def _kind(text: str, path: Path | None) -> str:
-    name = Path(text).name
-    for ending in COMPRESSED:
-        name = name.removesuffix(ending)
     if path is not None and path.is_dir():
         if (path / "_delta_log").is_dir():
             return "delta"
@@ -137,19 +173,19 @@ def _kind(text: str, path: Path | None) -> str:
             f"{text} holds {'Parquet and CSV files' if kinds else 'no Parquet or CSV files'}: "
             "name the files of one kind with a glob such as 'folder/*.parquet'."
         )
-    kind = {**FILES, **TEXTS}.get(Path(name).suffix)
+    kind = {**FILES, **TEXTS}.get(_suffix(text))
     if kind:
         if path is not None and not path.exists() and "*" not in text:
             raise SourceError(f"{text} is not there: {path} does not exist.")
         return kind
     if path is not None and path.exists():
         fix = "save it as .parquet or .csv, or name a folder of such files."
-        if Path(name).suffix in QUERIED:
+        if _suffix(text) in QUERIED:
             fix = f"a query reads it: --from \"FROM '{text}'\""
         raise SourceError(f"{text}: the ending tells no kind of source; {fix}")
     raise SourceError(
-        f"--from {text!r} is no file or folder here, no s3://… address, no SQLAlchemy URL and no "
-        "SELECT."
+        f"--from {text!r} is no file or folder here, no s3://… or https://… address, no "
+        "SQLAlchemy URL and no SELECT."
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops_assets.domain.errors import NestedColumnError, SourceError
-from mlops_assets.spec.source import Source
+from mlops_assets.spec.source import CsvSource, ParquetSource, Source, is_web
 from mlops_assets.stores import sources
 from mlops_assets.stores.tables import storable, to_frame
 
@@ -117,7 +117,9 @@ def is_in_order(source: Source, folder: Path, event_time: str) -> bool | None:
     """Whether the rows of a file lie in order of time; None where only reading all would tell."""
     import pyarrow.compute as pc
 
-    if source.kind not in ("parquet", "csv") or not _is_file(folder / source.path):
+    if not isinstance(source, ParquetSource | CsvSource):
+        return None
+    if not is_web(source.path) and not _is_file(folder / source.path):
         return None
     times = sources.unsorted(source, folder, event_time=event_time).combine_chunks().drop_null()
     return not pc.any(pc.less(times[1:], times[:-1])).as_py()

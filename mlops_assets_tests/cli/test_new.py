@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from mlops_assets.cli import main
 from mlops_assets_tests.churn import churn, write_csv
 from mlops_assets_tests.loop import load, read_model
+from mlops_assets_tests.site import serving
 
 
 @pytest.fixture
@@ -44,6 +45,32 @@ def test_a_table_becomes_a_model_that_loads_and_passes_its_check(models: Path):
     assert "churn: 1,800 rows\n  all good" in checked.output
     found = load(models.parent / "home", models)
     assert found.resolve_job_def("churn__train")
+
+
+def test_a_table_on_the_web_becomes_a_model_that_passes_its_check(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    local = new()
+    text = (models / "churn" / "defs.yaml").read_text()
+    (models / "churn" / "defs.yaml").unlink()
+    with serving(models.parent) as site:
+        address = site.write("churn.csv", (models.parent / "churn.csv").read_bytes())
+        done = new(**{"from": address})
+        assert done.exit_code == 0, done.output
+        assert done.output == local.output
+        written = (models / "churn" / "defs.yaml").read_text()
+        assert written.replace(address, "churn.csv") == text.replace("../../churn.csv", "churn.csv")
+        checked = run("check", "churn")
+        assert "churn: 1,800 rows\n  all good" in checked.output
+        assert site.downloads == 1
+
+
+def test_a_page_of_a_browser_is_named_and_nothing_is_written(models: Path):
+    with serving(models.parent) as site:
+        done = new(**{"from": f"{site.url}/"})
+    assert done.exit_code == 1
+    assert "is a web page" in done.output
+    assert not models.exists()
 
 
 def test_unsorted_rows_are_told_to_do_no_harm(models: Path):

@@ -17,6 +17,9 @@ GOOD: list[dict[str, Any]] = [
     {"kind": "duckdb", "query": "SELECT * FROM 's3://shop/a@b.parquet'"},
     {"kind": "delta", "path": "s3://shop/table"},
     {"kind": "python"},
+    {"kind": "csv", "path": "https://host/a%20b.csv?version=3&author=me"},
+    {"kind": "parquet", "path": "HTTP://host:8080/rows.parquet#part"},
+    {"kind": "csv", "path": "https://host/rows?$select=*"},
 ]
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "sql", "table": "t"}, "url", "either url or url_env"),
@@ -25,7 +28,15 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "sql", "url": "postgresql://h/d?password=s3cret", "table": "t"}, "url", "password"),
     ({"kind": "parquet", "path": "s3://me:s3cret@shop/x"}, "path", "AWS_SECRET_ACCESS_KEY"),
     ({"kind": "csv", "path": "s3://shop/x?secret_key=s3cret"}, "path", "AWS_SECRET_ACCESS_KEY"),
-    ({"kind": "csv", "path": "https://host/rows.csv"}, "path", "https:// cannot be read"),
+    ({"kind": "csv", "path": "gs://shop/rows.csv"}, "path", "gs:// cannot be read"),
+    ({"kind": "csv", "path": "https://me:s3cret@host/rows.csv"}, "path", "holds a key"),
+    ({"kind": "csv", "path": "https://s3cret@host/rows.csv"}, "path", "holds a key"),
+    ({"kind": "parquet", "path": "https://h/x?X-Amz-Signature=s3cret"}, "path", "holds a key"),
+    ({"kind": "parquet", "path": "https://h/x?sv=1&sig=s3cret"}, "path", "holds a key"),
+    ({"kind": "csv", "path": "https:///rows.csv"}, "path", "no address"),
+    ({"kind": "csv", "path": "https://host:port/rows.csv"}, "path", "no address"),
+    ({"kind": "csv", "path": "https://host/2024/*.csv"}, "path", "one file"),
+    ({"kind": "delta", "path": "https://host/table"}, "path", "cannot be listed"),
     ({"kind": "delta", "path": " "}, "path", "is empty"),
     (
         {"kind": "duckdb", "query": "SELECT * FROM postgres_scan('postgresql://me:s3cret@h/d')"},

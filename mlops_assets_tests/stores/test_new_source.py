@@ -7,6 +7,7 @@ from mlops_assets.domain.errors import SourceError
 from mlops_assets.stores.new_source import new_source
 from mlops_assets.stores.sources import column_names
 from mlops_assets_tests.churn import churn, write_csv
+from mlops_assets_tests.site import says, serving
 
 
 @pytest.fixture
@@ -71,9 +72,52 @@ REFUSED = {
     "nothing.csv": "nothing.csv is not there",
     "nothing": "is no file or folder here, no s3",
     "data/notes.docx": "the ending tells no kind of source",
-    "https://example.org/churn.csv": "is a web page's address.*download the file",
+    "https://me:pw@example.org/churn.csv": "the address holds a key",
+    "https://example.org/churn.csv?api_key=1": "the address holds a key",
+    "https://example.org/*.csv": "names one file",
+    "https://": "no address of a file",
+    "https://example.org/churn.json": "is JSON by its ending",
+    "ftp://example.org/churn.csv": "needs --table",
     "empty": "holds no Parquet or CSV files",
 }
+
+
+CSV, PARQUET = b"a,b\n1,2\n", b"PAR1rest"
+# Address, content, what the server calls it, and the kind of source.
+SENT = {
+    "x.csv": (CSV, "", "csv"),
+    "x.CSV?version=3": (CSV, "", "csv"),
+    "x.tsv.gz": (CSV, "application/gzip", "csv"),
+    "x.parquet": (PARQUET, "text/csv", "parquet"),
+    "table": (PARQUET, "application/octet-stream", "parquet"),
+    "download.php?file=x.csv": (CSV, "text/csv; charset=utf-8", "csv"),
+    "table/": (CSV, "application/csv", "csv"),
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_an_address_is_of_the_kind_of_its_ending_or_of_what_is_sent(
+    name: str, here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLOPS_HOME", str(here / "home"))
+    body, sent, kind = SENT[name]
+    with serving(here) as site:
+        address = site.trick(name, says(200, body, Content_Type=sent))
+        found = made(address, here)
+        assert found.keys == {"kind": kind, "path": address}
+        assert found.source.kind == kind
+        known_by_ending = name.startswith("x.")
+        assert site.downloads == (0 if known_by_ending else 1)
+
+
+def test_what_is_sent_without_a_kind_is_said_to_be_csv(here: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLOPS_HOME", str(here / "home"))
+    with serving(here) as site:
+        address = site.trick("raw", *[says(200, CSV, Content_Type="text/plain")] * 2)
+        with pytest.raises(SourceError, match=r"sent as text/plain: .* --delimiter ','"):
+            made(address, here)
+        said = {"csv": {"delimiter": ","}, "table": "", "model": "churn", "folder": here}
+        assert new_source(address, **said).keys["kind"] == "csv"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", REFUSED)

@@ -19,6 +19,7 @@ from mlops_assets.spec.source import (
     ParquetSource,
     Source,
     SqlSource,
+    is_web,
 )
 from mlops_assets.stores.sources.places import is_remote
 from mlops_assets.stores.sources.reader import Reader
@@ -78,7 +79,7 @@ def timeless(source: Source, folder: Path, *, event_time: str) -> int | None:
 def is_at_hand(source: Source) -> bool:
     """Whether the source is files of this machine, which can be asked without waiting."""
     if isinstance(source, ParquetSource | CsvSource | DeltaSource):
-        return not is_remote(source.path)
+        return not is_remote(source.path) and not is_web(source.path)
     return False
 
 

@@ -94,7 +94,7 @@ class CsvFiles:
         end: datetime,
     ) -> FilePart:
         names = self._header(path)
-        require([event_time], names, path)
+        require([event_time], names, self._files.name(path))
         known = [name for name in columns if name in names]
         with self._clear(path, names), self._open(path) as stream:
             batches = pyarrow.csv.open_csv(stream, **self._options(known, event_time))
@@ -147,7 +147,7 @@ class CsvFiles:
         double = sorted({name for name in names if names.count(name) > 1})
         if not names or double:
             raise SourceError(
-                f"{path} "
+                f"{self._files.name(path)} "
                 + (f"names the column {double[0]!r} twice" if double else "is empty")
                 + ": a CSV file begins with a line that names each column once."
             )
@@ -183,11 +183,13 @@ class CsvFiles:
             else "correct the row, or source.delimiter"
         )
         return (
-            f"{path} cannot be read as csv: {text}. The types are those of the first rows: {fix}."
+            f"{self._files.name(path)} cannot be read as csv: {text}. The types are those of the "
+            f"first rows: {fix}."
         )
 
     def _badly_encoded(self, path: str) -> SourceError:
         """Where the first byte stands that is not of the encoding."""
+        what = f"{self._files.name(path)} is not {self.source.encoding}"
         decoder = codecs.getincrementaldecoder(self._text)()
         before = lines = 0
         with self._open(path) as stream:
@@ -199,13 +201,12 @@ class CsvFiles:
                     place = max(error.start - pending, 0)
                     lines += block[:place].count(b"\n")
                     return SourceError(
-                        f"{path} is not {self.source.encoding}: line {lines + 1}, byte "
+                        f"{what}: line {lines + 1}, byte "
                         f"{before + place + 1} of the file is 0x{block[place]:02x}. Save it as "
                         f"UTF-8, or {ENCODING}."
                     )
                 before += len(block)
                 lines += block.count(b"\n")
         return SourceError(
-            f"{path} is not {self.source.encoding}: it ends in the middle of a character. Save it "
-            f"as UTF-8, or {ENCODING}."
+            f"{what}: it ends in the middle of a character. Save it as UTF-8, or {ENCODING}."
         )

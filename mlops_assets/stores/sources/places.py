@@ -1,4 +1,4 @@
-"""Where files lie: on this machine or in S3, alone, in a folder, or as a glob says."""
+"""Where files lie: on this machine, in S3 or on the web, alone, in a folder, or as a glob says."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec.source import S3
+from mlops_assets.spec.source import S3, is_web
 
 # What AWS calls a failure that may pass; all others (no access, no such bucket) stay.
 PASSING = re.compile(
@@ -24,14 +24,22 @@ WILDCARD = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class Files:
-    """Files of one source, in the order of their names; the last is taken as the newest."""
+    """Files of one source, in the order of their names; the last is taken as the newest.
+
+    A copy of a file on the web has its `address`.
+    """
 
     system: Any
     paths: tuple[str, ...]
+    address: str = ""
+
+    def name(self, path: str) -> str:
+        """What people know a file by."""
+        return self.address or path
 
 
 def is_remote(path: str) -> bool:
-    """Whether it takes a network to get there."""
+    """Whether it lies in S3."""
     return path.startswith(S3)
 
 
@@ -39,10 +47,15 @@ def find(path: str, folder: Path, timeout: timedelta) -> Files:
     """The files that a source's path means.
 
     Of a folder these are all files below it whose names, and whose folders' names, begin with
-    neither a dot nor an underscore. Raises SourceAwayError if there is none.
+    neither a dot nor an underscore. Of an address on the web it is a copy of what stands there
+    now. Raises SourceAwayError if there is none.
     """
     from pyarrow.fs import LocalFileSystem
 
+    if is_web(path):
+        from mlops_assets.stores.sources.copies import copy_of
+
+        return Files(LocalFileSystem(), (str(copy_of(path, timeout).path),), path)
     system = s3(timeout) if is_remote(path) else LocalFileSystem()
     place = path.removeprefix(S3) if is_remote(path) else str(folder / path)
     with reading(path):

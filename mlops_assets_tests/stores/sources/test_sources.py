@@ -94,6 +94,7 @@ def test_only_files_of_this_machine_are_asked_while_definitions_load(tmp_path: P
     at_hand = {name for name, make in MAKERS.items() if is_at_hand(make(tmp_path))}
     assert at_hand == {"parquet", "csv", "delta"}
     assert not is_at_hand(ParquetSource(kind="parquet", path="s3://shop/rows.parquet"))
+    assert not is_at_hand(ParquetSource(kind="parquet", path="https://shop/rows.parquet"))
 
 
 @kinds

@@ -1,0 +1,360 @@
+"""Files on the web, from a real server that tells versions, changes, breaks off and is slow."""
+
+import bz2
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mlops_assets.domain.errors import SourceAwayError, SourceError
+from mlops_assets.spec.source import CsvSource, ParquetSource, Source
+from mlops_assets.stores.sources import column_names, copies, newest, timeless
+from mlops_assets.stores.sources.copies import copy_of
+from mlops_assets_tests.site import Handler, Site, says, serving
+from mlops_assets_tests.stores.sources.samples import (
+    COLUMNS,
+    DAY,
+    HOUR,
+    csv,
+    csv_text,
+    parquet,
+    rows,
+)
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A server, a home of its own for the copies, and short pauses between attempts."""
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(copies, "FIRST_PAUSE", 0.01)
+    (tmp_path / "www").mkdir()
+    with serving(tmp_path / "www") as found:
+        yield found
+
+
+@pytest.fixture
+def ask_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every reading were in a process of its own."""
+    monkeypatch.setattr(copies, "CURRENT_SECONDS", -1)
+    monkeypatch.setattr(copies, "CURRENT_SECONDS_UNTOLD", -1)
+    monkeypatch.setattr(copies, "CURRENT_PER_DOWNLOAD", -1)
+
+
+def content(address: str, timeout: timedelta = 5 * SECOND) -> bytes:
+    return copy_of(address, timeout).path.read_bytes()
+
+
+def from_csv(text: bytes) -> Callable[[Path], tuple[Source, bytes]]:
+    return lambda folder: (csv(folder), text)
+
+
+def from_parquet(folder: Path) -> tuple[Source, bytes]:
+    return parquet(folder), (folder / "rows.parquet").read_bytes()
+
+
+KINDS: dict[str, Callable[[Path], tuple[Source, bytes]]] = {
+    "rows.csv": from_csv(csv_text().encode()),
+    "rows.csv.gz": from_csv(gzip.compress(csv_text().encode())),
+    "rows.csv.bz2": from_csv(bz2.compress(csv_text().encode())),
+    "export": from_csv(gzip.compress(csv_text().encode())),
+    "rows.csv?version=3": from_csv(csv_text().encode()),
+    "rows.parquet": from_parquet,
+    "übung 1/rows.parquet": from_parquet,
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_file_on_the_web_is_read_as_on_disk(name: str, site: Site, tmp_path: Path):
+    local, body = KINDS[name](tmp_path)
+    path = name.partition("?")[0]
+    (site.folder / path).parent.mkdir(exist_ok=True)
+    site.write(path, body)
+    remote = local.model_copy(update={"path": f"{site.url}/{name}"})
+    assert rows(remote, tmp_path).equals(rows(local, tmp_path))
+    assert column_names(remote, tmp_path) == COLUMNS
+    assert newest(remote, tmp_path, event_time="at", until=DAY + 24 * HOUR) == DAY + 3 * HOUR
+    assert timeless(remote, tmp_path, event_time="at") == 0
+    assert site.downloads == 1
+
+
+@pytest.mark.parametrize("etags", [True, False], ids=["ETag", "Last-Modified"])
+def test_a_file_is_downloaded_once_per_version(etags: bool, site: Site, ask_always: None):
+    site.etags = etags
+    address = site.write("rows.csv", "a\n1\n")
+    for _ in range(5):
+        assert content(address) == b"a\n1\n"
+    assert site.downloads == 1
+    site.write("rows.csv", "a\n2\n")
+    for _ in range(5):
+        assert content(address) == b"a\n2\n"
+    assert site.downloads == 2
+
+
+def test_a_server_that_tells_no_versions_is_asked_once_by_a_process(site: Site):
+    site.tells = False
+    address = site.write("rows.csv", "a\n1\n")
+    assert [content(address) for _ in range(3)] == [b"a\n1\n"] * 3
+    assert len(site.seen) == 1
+    site.write("rows.csv", "a\n2\n")
+    copies._current.clear()  # another process
+    assert content(address) == b"a\n2\n"
+
+
+def test_a_server_that_looks_at_no_condition_is_believed_by_its_headers(
+    site: Site, ask_always: None
+):
+    answer = says(200, b"a\n1\n", ETag='"1"')
+    address = site.trick("rows.csv", answer, answer, answer, says(200, b"a\n2\n", ETag='"2"'))
+    assert content(address) == b"a\n1\n"
+    first = copy_of(address, SECOND).path
+    site.trick("rows.csv", says(304))
+    assert content(address) == b"a\n2\n"
+    assert first.exists()
+
+
+def test_a_date_of_this_very_second_tells_no_version(site: Site, ask_always: None):
+    path = site.folder / "rows.csv"
+    path.write_text("a\n1\n")
+    assert content(f"{site.url}/rows.csv") == b"a\n1\n"
+    path.write_text("a\n2\n")
+    assert content(f"{site.url}/rows.csv") == b"a\n2\n"
+
+
+def test_a_file_that_changes_while_it_is_downloaded_is_downloaded_again(site: Site):
+    def changing(handler: Handler) -> None:
+        handler.answer(200, b"a\n1\n", ETag='"old"')
+        site.write("rows.csv", "a\n2\n")
+
+    site.etags = True
+    assert content(site.trick("rows.csv", changing)) == b"a\n2\n"
+    names = {path.name for path in (copy_of(f"{site.url}/rows.csv", SECOND).path.parent).iterdir()}
+    assert len(names - {"lock", "copy.json"}) == 1
+
+
+def test_a_file_that_never_stays_the_same_is_away(site: Site):
+    answers = [says(200, b"a\n", ETag=f'"{number}"') for number in range(6)]
+    with pytest.raises(SourceAwayError, match=r"changes while it is downloaded.*Tried 3 times"):
+        content(site.trick("rows.csv", *answers))
+
+
+def test_readers_of_the_copy_before_may_end_and_older_ones_are_removed(
+    site: Site, ask_always: None
+):
+    found = []
+    for number in range(4):
+        address = site.write("rows.csv", f"a\n{number}\n")
+        found.append(copy_of(address, SECOND).path)
+    assert [path.exists() for path in found] == [False, False, True, True]
+
+
+def test_what_a_killed_download_left_is_removed_and_a_damaged_copy_replaced(
+    site: Site, ask_always: None
+):
+    address = site.write("rows.csv", "a\n1\n")
+    copy = copy_of(address, SECOND)
+    part = copy.path.parent / ".dead.part"
+    part.write_bytes(b"half")
+    copy.path.write_bytes(b"a\n")
+    assert content(address) == b"a\n1\n"
+    assert not part.exists()
+    assert site.downloads == 2
+
+
+def test_copies_of_models_that_are_gone_are_removed(site: Site, ask_always: None):
+    import os
+
+    old = copy_of(site.write("old.csv", "a\n1\n"), SECOND).path
+    os.utime(old.parent / "copy.json", (0, 0))
+    copy_of(site.write("new.csv", "a\n1\n"), SECOND)
+    assert not old.exists()
+
+
+def broken_off(handler: Handler) -> None:
+    handler.answer(200, b"a\n1\n", Content_Length="999")
+
+
+def chunk_broken_off(handler: Handler) -> None:
+    handler.answer(200, b"999\r\na\n1\n", Content_Length="", Transfer_Encoding="chunked")
+
+
+def closed(handler: Handler) -> None:
+    handler.close_connection = True
+
+
+PASSING: dict[str, tuple[Callable[[Handler], None], str]] = {
+    "body": (broken_off, "ends after 4 of 999 bytes"),
+    "chunk": (chunk_broken_off, "IncompleteRead"),
+    "no answer": (closed, "RemoteDisconnected"),
+    "busy": (says(503, Retry_After="0"), "answers with 503"),
+    "asked too often": (says(429), "answers with 429"),
+    "gzip": (says(200, gzip.compress(b"a" * 99)[:-9], Content_Encoding="gzip"), "broken gzip"),
+}
+
+
+@pytest.mark.parametrize("what", PASSING)
+def test_what_passes_is_tried_three_times(what: str, site: Site):
+    trick, words = PASSING[what]
+    site.write("rows.csv", "a\n1\n")
+    address = site.trick("rows.csv", trick, trick)
+    assert content(address) == b"a\n1\n"
+    copies._current.clear()
+    copy_of(address, SECOND).path.unlink()
+    copies._current.clear()
+    site.trick("rows.csv", trick, trick, trick)
+    with pytest.raises(SourceAwayError, match=words) as found:
+        content(address)
+    assert "Tried 3 times" in str(found.value)
+    assert address in str(found.value)
+
+
+def test_a_failure_leaves_the_copy_that_was_there(site: Site, ask_always: None):
+    address = site.write("rows.csv", "a\n1\n")
+    before = copy_of(address, SECOND)
+    site.trick("rows.csv", *[broken_off] * 3)
+    with pytest.raises(SourceAwayError):
+        content(address)
+    assert before.path.read_bytes() == b"a\n1\n"
+    assert copy_of(address, SECOND).path == before.path
+
+
+AWAY = {404: "is not there", 410: "is not there"}
+REFUSED = {401: "wants a login", 403: "wants a login", 418: "correct source.path", 204: "no file"}
+
+
+@pytest.mark.parametrize("status", [*AWAY, *REFUSED])
+def test_what_a_server_refuses_is_asked_for_once(status: int, site: Site):
+    address = site.trick("rows.csv", says(status))
+    with pytest.raises(SourceError, match={**AWAY, **REFUSED}[status]) as found:
+        content(address)
+    assert isinstance(found.value, SourceAwayError) == (status in AWAY)
+    assert str(status) in str(found.value)
+    assert len(site.seen) == 1
+
+
+NO_TABLES = {
+    "a web page": (b"\n <!DOCTYPE html><title>Sign in</title>", "text/html"),
+    "a web page ": (b"<div>list</div>", "text/html"),
+    "a web page  ": (b'<?xml version="1.0"?><Error/>', "application/xml"),
+    "a ZIP archive": (b"PK\x03\x04rest", "application/zip"),
+    "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "text/plain"),
+}
+
+
+@pytest.mark.parametrize("what", NO_TABLES)
+def test_what_came_back_is_named(what: str, site: Site):
+    body, kind = NO_TABLES[what]
+    address = site.trick("rows.csv", says(200, body, Content_Type=kind))
+    with pytest.raises(SourceError, match=rf"is {what.strip()}.*\(sent as {kind}\)"):
+        content(address)
+
+
+def test_a_table_whose_names_stand_in_brackets_is_no_page(site: Site):
+    text = b"<TICKER>,<DATE>\nX,2024-01-01\n"
+    assert content(site.write("rows.csv", text)) == text
+
+
+def test_a_login_page_that_one_is_led_to_is_named_without_its_query(site: Site):
+    site.trick("login?key=s3cret", says(200, b"<html>", Content_Type="text/html"))
+    address = site.trick("rows.csv", says(302, Location="/login?key=s3cret"))
+    with pytest.raises(SourceError, match=r"/login answers, is a web page") as found:
+        content(address)
+    assert "s3cret" not in str(found.value)
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_other_addresses_are_followed(code: int, site: Site):
+    target = site.write("real.csv", "a\n1\n")
+    leads = says(code, Location=target)
+    assert content(site.trick("rows.csv", leads, leads)) == b"a\n1\n"
+
+
+def test_a_circle_and_other_kinds_of_addresses_are_not_followed(site: Site, tmp_path: Path):
+    (tmp_path / "secret").write_text("s3cret")
+    circle = [says(302, Location="/rows.csv")] * 20
+    with pytest.raises(SourceError, match="leads on in a circle"):
+        content(site.trick("rows.csv", *circle))
+    for target in (f"file://{tmp_path}/secret", "ftp://127.0.0.1/x", "data:text/csv,a"):
+        with pytest.raises(SourceError, match="leads on"):
+            content(site.trick("x.csv", says(302, Location=target)))
+
+
+def test_a_compression_of_the_transfer_is_undone(site: Site, tmp_path: Path):
+    local, body = from_parquet(tmp_path)
+    sent = says(200, gzip.compress(body), Content_Encoding="gzip")
+    remote = local.model_copy(update={"path": site.trick("rows.parquet", sent)})
+    assert rows(remote, tmp_path).equals(rows(local, tmp_path))
+    with pytest.raises(SourceError, match="content encoding 'br'"):
+        content(site.trick("other.csv", says(200, b"x", Content_Encoding="br")))
+
+
+def silent(handler: Handler) -> None:
+    handler.site.closing.wait(20)
+
+
+def half(handler: Handler) -> None:
+    handler.answer(200, b"a\n1\n", Content_Length="999")
+    handler.wfile.flush()
+    handler.site.closing.wait(20)
+
+
+def trickling(handler: Handler) -> None:
+    handler.answer(200, b"a", Content_Length="99999")
+    while not handler.site.closing.wait(0.05):
+        try:
+            handler.wfile.write(b"a")
+        except OSError:
+            return
+
+
+@pytest.mark.parametrize("trick", [silent, half, trickling], ids=lambda trick: trick.__name__)
+def test_a_slow_server_is_away(trick: Callable[[Handler], None], site: Site):
+    words = "is too slow" if trick is trickling else r"does not answer within 0\.3 s"
+    with pytest.raises(SourceAwayError, match=words):
+        content(site.trick("rows.csv", trick), timedelta(seconds=0.3))
+    site.closing.set()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("http://127.0.0.1:1/rows.csv", "nothing listens at http://127"),
+        ("http://nobody.invalid/rows.csv", "is not known"),
+    ],
+)
+def test_a_host_that_is_not_there_is_away(address: str, words: str, site: Site):
+    with pytest.raises(SourceAwayError, match=words):
+        content(address)
+
+
+def test_a_file_that_is_too_large_for_the_disk_is_refused_at_once(site: Site):
+    address = site.trick("rows.csv", says(200, b"a", Content_Length=str(10**17)))
+    with pytest.raises(SourceError, match=r"no space for a copy of 100,000,000,000\.0 MB"):
+        content(address)
+    assert list((Path(site.folder).parent / "home").rglob("*.part")) == []
+
+
+def test_errors_of_a_table_name_its_address(site: Site, tmp_path: Path):
+    address = site.write("rows.csv", b"at,size\n2024-01-01,\xff\n")
+    source = CsvSource(kind="csv", path=address)
+    with pytest.raises(SourceError, match=rf"{address} is not utf-8: line 2"):
+        newest(source, tmp_path, event_time="at", until=DAY)
+    site.write("twice.csv", "at,at\n")
+    source = CsvSource(kind="csv", path=f"{site.url}/twice.csv")
+    with pytest.raises(SourceError, match=rf"{site.url}/twice\.csv names the column 'at' twice"):
+        column_names(source, tmp_path)
+    address = site.write("rows.parquet", "at\n")
+    with pytest.raises(SourceError, match=rf"'{address}' cannot be read as parquet"):
+        column_names(ParquetSource(kind="parquet", path=address), tmp_path)
+
+
+def test_the_note_of_a_copy_holds_no_address(site: Site):
+    copy = copy_of(site.write("rows.csv", "a\n1\n"), SECOND)
+    note = json.loads((copy.path.parent / "copy.json").read_text())
+    assert set(note) == {"path", "version", "type", "took", "bytes"}
+    assert note["type"] == "text/csv"
