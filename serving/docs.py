@@ -27,7 +27,8 @@ def page(document: Mapping[str, Any]) -> bytes:
     ]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            parts += _operation(path, method, operation)
+            if method != "parameters":
+                parts += _operation(path, method, operation)
     return "".join([*parts, "</body></html>"]).encode()
 
 

@@ -24,6 +24,10 @@ from mlops_assets.stores.tokens import read_tokens
 # Ray puts sockets of up to 70 more characters into this folder; the kernel allows 107 in all.
 LONGEST_FOLDER = 35
 DRAIN_SECONDS = "0.5"
+# A client that takes longer to send the head of a request, or is silent in the middle of anything,
+# only holds a connection, of which HAProxy has some thousands. Ray would give it an hour.
+HEAD_SECONDS = 15
+SILENT_SECONDS = 60
 
 
 class ServingError(MlopsError):
@@ -160,6 +164,7 @@ def _haproxy_environment(
         "RAY_SERVE_HAPROXY_METRICS_PORT": metrics_port,
         "RAY_SERVE_HAPROXY_STATS_PORT": stats_port,
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "30",
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(SILENT_SECONDS),
         # A replica that dies before it answers: another one may, since a prediction that is made
         # twice harms nobody.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
@@ -175,9 +180,10 @@ def _wrapper(place: Place, program: Path, folder: Path) -> Path:
     """A program that starts HAProxy with what Ray's template does not let us set.
 
     The metrics and statistics ports would listen on all interfaces and the admin socket be open
-    to every user; replicas listen on loopback even where HAProxy does not; a line of log per
-    request costs throughput and goes to a port where nobody listens; and HAProxy must not outlive
-    the process that started it. Ray starts it as `haproxy -db -f CONFIG …`.
+    to every user; replicas listen on loopback even where HAProxy does not; the head of a request
+    might take as long as its client likes; a line of log per request costs throughput and goes to
+    a port where nobody listens; and HAProxy must not outlive the process that started it. Ray
+    starts it as `haproxy -db -f CONFIG …`.
     """
     public = f"[{place.host}]" if ":" in place.host else place.host
     edits = " ".join(
@@ -187,6 +193,7 @@ def _wrapper(place: Place, program: Path, folder: Path) -> Path:
             rf"s/^\( *bind \){LOOPBACK}:{place.port}$/\1{public}:{place.port}/",
             "s/ mode 666 / mode 600 /",
             r"s/^\( *\)log global$/\1no log/",
+            rf"s/^\( *timeout \)client .*/&\n\1http-request {HEAD_SECONDS}s/",
         )
     )
     guard = shutil.which("setpriv")

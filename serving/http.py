@@ -21,7 +21,7 @@ from serving.auth import Tokens
 from serving.bodies import BodyError
 from serving.histories import Histories
 from serving.loading import LoadedModel
-from serving.models import ModelSet, ModelState, absent, only, versions_of
+from serving.models import ModelSet, ModelState, absent, not_loaded, only, versions_of
 from serving.pages import OPEN_PATHS, Pages
 from serving.predictor import Predictor
 from serving.protocols.arrow import ARROW
@@ -113,7 +113,8 @@ class PredictionService:
             work = asyncio.get_running_loop().run_in_executor(
                 pool, self.handle, method, path, headers, body
             )
-            return await asyncio.wait_for(asyncio.shield(work), REQUEST_SECONDS)
+            # Work that has not begun by then never does: nobody waits for it any more.
+            return await asyncio.wait_for(work, REQUEST_SECONDS)
         except TimeoutError:
             late = Refusal(503, "server", "took too long: send fewer records", retry_after="1")
             return self.refused(path, late)
@@ -127,7 +128,7 @@ class PredictionService:
         except Refusal as error:
             refusal = error
         except BodyError as error:
-            refusal = Refusal(400, "body", str(error))
+            refusal = unreadable(headers, error)
         except TooManyRowsError as error:
             refusal = Refusal(413, error.field, str(error))
         except RequestError as error:
@@ -239,7 +240,7 @@ class PredictionService:
         if state is None:
             raise absent(self._models, name)
         if state.loaded is None:
-            raise Refusal(503, "model", "the model is not loaded yet; see /health", retry_after="1")
+            raise not_loaded()
         if not version:
             return state, state.loaded
         for one in versions_of(state):
@@ -254,6 +255,14 @@ class PredictionService:
         if request_id:
             self._repeats.remember(call.model, request_id, call.form, answer)
         return answer
+
+
+def unreadable(headers: Mapping[str, str], error: BodyError) -> Refusal:
+    """The refusal of a body that cannot be read, which is often a compressed one."""
+    if headers.get("content-encoding", "identity").strip().lower() in ("", "identity"):
+        return Refusal(400, "body", str(error))
+    message = "send the body as it is: compressed ones are not read"
+    return Refusal(415, "content-encoding", message, accept_encoding="identity")
 
 
 def body_too_large() -> Refusal:

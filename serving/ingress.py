@@ -8,11 +8,13 @@ server of the same replica; placing, restarting, draining and health checks stay
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 from serving.answers import Answer, Refusal
 from serving.http import MAX_BODY_BYTES, PredictionService, body_too_large
+from serving.pages import OPEN_PATHS
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,6 +25,8 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 RAY_PREFIX = "/-/"
 # A client that sends its body this slowly only holds a connection.
 BODY_SECONDS = 15.0
+# The long bodies that one replica holds at once, arriving and waiting.
+MAX_HELD_BYTES = 16 * MAX_BODY_BYTES
 # HAProxy keeps connections to replicas open between requests of different clients.
 KEEP_ALIVE_SECONDS = 90
 BACKLOG = 2048
@@ -34,6 +38,7 @@ class Ingress:
     def __init__(self, service: PredictionService, ray: Application) -> None:
         self._service = service
         self._ray = ray
+        self._room = Room(MAX_HELD_BYTES)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -47,13 +52,12 @@ class Ingress:
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         try:
-            body = message.get("body", b"")
-            if message.get("more_body"):
-                # Nobody unknown may fill the memory.
-                self._service.authorise(path, headers)
-                async with asyncio.timeout(BODY_SECONDS):
-                    body = await read_rest(body, receive)
-            answer = await self._service.answer(scope["method"], path, headers, body)
+            body, method = message.get("body", b""), scope["method"]
+            # What anybody may ask has no body, so the rest of it is not waited for.
+            if message.get("more_body") and path not in OPEN_PATHS:
+                answer = await self._long(method, path, headers, body, receive)
+            else:
+                answer = await self._service.answer(method, path, headers, body)
         except Refusal as refusal:
             answer = self._service.refused(path, refusal)
         except TimeoutError:
@@ -67,9 +71,53 @@ class Ingress:
         await send({"type": "http.response.body", "body": answer.body})
         return None
 
+    async def _long(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, receive: Receive
+    ) -> Answer:
+        """Answer a request of which `body` is the first part."""
+        # Nobody unknown may fill the memory.
+        self._service.authorise(path, headers)
+        with self._room.taken() as take:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await read_rest(body, receive, take)
+            return await self._service.answer(method, path, headers, body)
 
-async def read_rest(body: bytes, receive: Receive) -> bytes:
-    """The whole body. Raises Refusal above MAX_BODY_BYTES, ConnectionError if the client left."""
+
+class Room:
+    """Memory for long bodies, which arrive and wait for their turn."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+
+    @contextmanager
+    def taken(self) -> Iterator[Callable[[int], None]]:
+        """What takes room for one body, part by part, until it is answered.
+
+        It raises Refusal (503) where there is none.
+        """
+        held = 0
+
+        def take(size: int) -> None:
+            nonlocal held
+            held += size
+            self._free -= size
+            if self._free < 0:
+                message = "too many long requests at once: try again"
+                raise Refusal(503, "server", message, retry_after="1", connection="close")
+
+        try:
+            yield take
+        finally:
+            self._free += held
+
+
+async def read_rest(
+    body: bytes, receive: Receive, take: Callable[[int], None] = lambda size: None
+) -> bytes:
+    """The whole body; `take` is told the size of each part, and may refuse it.
+
+    Raises Refusal above MAX_BODY_BYTES, ConnectionError if the client left.
+    """
     chunks = [body]
     size = len(body)
     while True:
@@ -77,6 +125,7 @@ async def read_rest(body: bytes, receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             raise ConnectionError
         chunks.append(message.get("body", b""))
+        take(len(chunks[-1]))
         size += len(chunks[-1])
         if size > MAX_BODY_BYTES:
             raise body_too_large()

@@ -134,6 +134,11 @@ def absent(models: ModelSet, name: str) -> Refusal:
     return Refusal(410, "model", f"the model was retired on {since[:10]} and is served no more")
 
 
+def not_loaded() -> Refusal:
+    """The answer to a request for a model whose bundle is not there yet."""
+    return Refusal(503, "model", "the model is not loaded yet; see /health", retry_after="1")
+
+
 def versions_of(state: ModelState) -> list[LoadedModel]:
     """Every version that is loaded for one model."""
     found = (state.loaded, *state.variants.values(), state.shadow, state.fallback)

@@ -19,6 +19,7 @@ _ERRORS = {
     "409": "The request id was used for another request.",
     "410": "The model was retired.",
     "413": "The body is too large or has too many records.",
+    "415": "The body is compressed, or of a type that is not read.",
     "422": "The request breaks the contract; the error names the field.",
     "500": "The model failed, which is reported.",
     "503": "The model is not loaded yet, or the prediction cannot be logged.",
@@ -38,7 +39,7 @@ def document(contracts: Sequence[Contract], needs_token: bool) -> dict[str, Any]
     }
     for contract in contracts:
         paths[f"/v1/models/{contract.model}/predict"] = {"post": _predict(contract)}
-        paths.update(paths_of(contract, _ERRORS))
+        paths.update(paths_of(contract, _ERRORS, is_only=len(contracts) == 1))
     components: dict[str, Any] = {"schemas": {"Error": _error_schema()}}
     result: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -86,12 +87,12 @@ def _predict(contract: Contract) -> dict[str, Any]:
 
 
 def request_schema(contract: Contract) -> Schema:
-    """JSON Schema of a prediction request."""
-    properties = {column.name: _column(column) for column in contract.asked}
+    """JSON Schema of a prediction request, by record or by column."""
+    values = {column.name: _column(column) for column in contract.asked}
     for rule in contract.history:
-        properties[rule.name]["description"] = f"Looked up by {rule.key} where it is left out."
+        values[rule.name]["description"] = f"Looked up by {rule.key} where it is left out."
     if contract.entity:
-        properties.setdefault(
+        values.setdefault(
             contract.entity,
             {
                 "type": ["string", "number", "boolean", "null"],
@@ -99,34 +100,38 @@ def request_schema(contract: Contract) -> Schema:
             },
         )
     if contract.event_time:
-        properties.setdefault(
+        values.setdefault(
             contract.event_time,
             {
                 "type": "string" if contract.computed else ["string", "null"],
                 "description": "Time of the event, ISO 8601, UTC if it has no offset; logged.",
             },
         )
-    record = {
-        "type": "object",
-        "properties": properties,
-        "required": [
-            *(column.name for column in contract.asked if not column.nullable),
-            *([contract.event_time] if contract.computed else []),
-        ],
-        "additionalProperties": False,
+    required = [column.name for column in contract.asked if not column.nullable]
+    required += [contract.event_time] if contract.computed else []
+    columns = {name: _list_of(value, contract) for name, value in values.items()}
+    return {
+        "anyOf": [
+            _request("records", _list_of(_closed(values, required), contract)),
+            _request("columns", _closed(columns, required)),
+        ]
     }
+
+
+def _request(form: str, content: Schema) -> Schema:
+    request_id = {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_REQUEST_ID}
+    return _closed({"request_id": request_id, form: content}, [form])
+
+
+def _list_of(items: Schema, contract: Contract) -> Schema:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": contract.max_rows}
+
+
+def _closed(properties: Schema, required: Sequence[str]) -> Schema:
     return {
         "type": "object",
-        "properties": {
-            "request_id": {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_REQUEST_ID},
-            "records": {
-                "type": "array",
-                "items": record,
-                "minItems": 1,
-                "maxItems": contract.max_rows,
-            },
-        },
-        "required": ["records"],
+        "properties": properties,
+        "required": list(required),
         "additionalProperties": False,
     }
 

@@ -10,6 +10,7 @@ Schema = dict[str, Any]
 
 _OBJECT: Schema = {"type": "object"}
 _TEXT: Schema = {"type": "string"}
+_VERSION: Schema = {"name": "version", "in": "path", "required": True, "schema": _TEXT}
 _DATATYPES = ("BOOL", "INT8", "INT16", "INT32", "INT64", "FP32", "FP64", "BYTES")
 
 
@@ -26,19 +27,30 @@ def fixed_paths() -> dict[str, Any]:
     }
 
 
-def paths_of(contract: Contract, errors: dict[str, str]) -> dict[str, Any]:
-    """Paths of one model; `errors` describes each status of a refusal."""
+def paths_of(contract: Contract, errors: dict[str, str], is_only: bool) -> dict[str, Any]:
+    """Paths of one model; `errors` describes each status of a refusal, `is_only` whether the model
+    answers where a path names none.
+    """
     name = contract.model
+    whole = _of_version(contract, f"/v2/models/{name}", name, errors)
+    version = f"/v2/models/{name}/versions/{{version}}"
+    for path, operations in _of_version(contract, version, f"version_{name}", errors).items():
+        whole[path] = {"parameters": [_VERSION], **operations}
+    whole[f"/models/{name}/invocations"] = _invocations(name, errors)
+    if is_only:
+        whole["/invocations"] = _invocations("of_the_only_model", errors)
+    return whole
+
+
+def _of_version(
+    contract: Contract, path: str, name: str, errors: Mapping[str, str]
+) -> dict[str, Any]:
     about = "Open Inference Protocol"
     missing = {"404": "No such model or version.", "410": "The model was retired."}
     return {
-        f"/v2/models/{name}": _get(
-            f"v2_model_{name}", f"{about}: inputs and outputs.", others=missing
-        ),
-        f"/v2/models/{name}/ready": _get(
-            f"v2_ready_{name}", f"{about}: the model is loaded.", others=missing
-        ),
-        f"/v2/models/{name}/infer": _post(
+        path: _get(f"v2_model_{name}", f"{about}: inputs and outputs.", others=missing),
+        f"{path}/ready": _get(f"v2_ready_{name}", f"{about}: the model is loaded.", others=missing),
+        f"{path}/infer": _post(
             f"v2_infer_{name}",
             f"{about}: predict.",
             {"application/json": {"schema": _infer(contract)}},
@@ -46,15 +58,18 @@ def paths_of(contract: Contract, errors: dict[str, str]) -> dict[str, Any]:
             {"type": "object", "properties": {"error": _TEXT}, "required": ["error"]},
             errors,
         ),
-        f"/models/{name}/invocations": _post(
-            f"invocations_{name}",
-            "MLflow scoring: predict.",
-            {"application/json": {"schema": _invocation()}, "text/csv": {"schema": _TEXT}},
-            {"type": "object", "required": ["predictions"]},
-            {"$ref": "#/components/schemas/Error"},
-            {**errors, "415": "The body is neither JSON nor CSV."},
-        ),
     }
+
+
+def _invocations(name: str, errors: Mapping[str, str]) -> dict[str, Any]:
+    return _post(
+        f"invocations_{name}",
+        "MLflow scoring: predict.",
+        {"application/json": {"schema": _invocation()}, "text/csv": {"schema": _TEXT}},
+        {"type": "object", "required": ["predictions"]},
+        {"$ref": "#/components/schemas/Error"},
+        errors,
+    )
 
 
 def _get(
@@ -83,7 +98,7 @@ def _post(
     content: dict[str, Any],
     answer: Schema,
     error: Schema,
-    errors: dict[str, str],
+    errors: Mapping[str, str],
 ) -> dict[str, Any]:
     refused = {"application/json": {"schema": error}}
     responses = {s: {"description": text, "content": refused} for s, text in errors.items()}

@@ -12,7 +12,7 @@ from serving.exposition import CONTENT_TYPE as METRICS
 from serving.exposition import exposition
 from serving.histories import Histories
 from serving.loading import LoadedModel
-from serving.models import ModelSet, ModelState, absent, versions_of
+from serving.models import ModelSet, ModelState, absent, not_loaded, versions_of
 from serving.openapi import document
 from serving.protocols import open_inference_metadata as metadata
 from serving.protocols.routes import Route
@@ -76,10 +76,12 @@ class Pages:
             raise absent(self._models, route.model)
         found = versions_of(state)
         one = _of_version(state, route.version)
+        if one is None and route.version:
+            raise Refusal(404, "version", "no such version is loaded; see /health")
         if route.operation == "v2_model_ready":
             return _json({"name": route.model, "ready": one is not None}, 200 if one else 503)
         if one is None:
-            raise Refusal(404, "version", "no such version is loaded; see /health")
+            raise not_loaded()
         versions = sorted({each.version for each in found}, key=lambda v: (len(v), v))
         return _json(metadata.model(one.contract, versions))
 

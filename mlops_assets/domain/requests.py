@@ -190,10 +190,10 @@ def entity_of(value: Any, index: int, name: str) -> str | None:
         return value
     if type(value) in (int, bool) or (type(value) is float and math.isfinite(value)):
         return str(value)
-    raise RequestError(
-        f"must be text, a finite number or null, not {kind_of(value)}",
-        f"records[{index}].{name}",
-    )
+    problem = f"must be text, a finite number or null, not {kind_of(value)}"
+    if type(value) is str:
+        problem = "must not hold a NUL character or half a surrogate"
+    raise RequestError(problem, f"records[{index}].{name}")
 
 
 def event_time_of(value: Any, index: int, name: str) -> str | None:

@@ -127,6 +127,16 @@ def test_a_broken_envelope_is_refused(body: object, field: str):
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("entity", "problem"),
+    [("a\0b", "NUL"), ("\ud800", "surrogate"), ([], "not a list"), (math.nan, "finite")],
+)
+def test_an_entity_that_cannot_be_logged_is_told_why(entity: object, problem: str):
+    with pytest.raises(RequestError, match=problem) as caught:
+        PARSER.parse({"records": [{**GOOD, "flight": entity}]})
+    assert caught.value.field == "records[0].flight"
+
+
 def test_too_many_rows_are_refused_with_the_limit():
     with pytest.raises(TooManyRowsError, match="51 records, the limit is 50"):
         PARSER.parse({"records": [GOOD] * 51})

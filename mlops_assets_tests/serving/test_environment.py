@@ -66,6 +66,7 @@ def test_the_haproxy_wrapper_closes_what_the_template_leaves_open(tmp_path: Path
     config = tmp_path / "haproxy.cfg"
     config.write_text(
         "    stats socket /x mode 666 level admin\n"
+        "    timeout client 60s\n"
         "frontend prometheus\n    bind :9101\n"
         "frontend http_frontend\n    bind 127.0.0.1:8000\n"
         "listen stats\n  bind *:8404\n"
@@ -76,6 +77,7 @@ def test_the_haproxy_wrapper_closes_what_the_template_leaves_open(tmp_path: Path
     )
     assert done.stdout == (
         "    stats socket /x mode 600 level admin\n"
+        "    timeout client 60s\n    timeout http-request 15s\n"
         "frontend prometheus\n    bind 127.0.0.1:9101\n"
         "frontend http_frontend\n    bind 0.0.0.0:8000\n"
         "listen stats\n  bind 127.0.0.1:8404\n"

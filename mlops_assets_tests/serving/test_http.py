@@ -1,3 +1,5 @@
+import asyncio
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlops_assets.stores.prediction_log import read_from, segments
 from mlops_assets_tests.serving.conftest import CONTRACT, Built, frame, publish, records
+from serving import http
 from serving.auth import Tokens
 from serving.http import MAX_BODY_BYTES, PredictionService
 from serving.models import ModelSet
@@ -137,12 +140,82 @@ def test_a_broken_contract_is_422_with_the_field(
         (405, "POST", "/health", b""),
         (405, "DELETE", "/openapi.json", b""),
         (503, "POST", "/v1/models/missing/predict", b"{}"),
+        (503, "GET", "/v2/models/missing", b""),
+        (503, "GET", "/v2/models/missing/ready", b""),
+        (404, "GET", "/v2/models/flight_delay/versions/9", b""),
+        (404, "GET", "/v2/models/flight_delay/versions/9/ready", b""),
+        (404, "POST", "/v2/models/flight_delay/versions/9/infer", b"{}"),
     ],
 )
 def test_other_refusals_have_their_status(
     served: tuple[PredictionService, Path], status: int, method: str, path: str, body: bytes
 ):
     assert ask(served, body, path, method)[0] == status
+
+
+@pytest.mark.parametrize(
+    "path", [PATH, "/v2/models/flight_delay/infer", "/models/flight_delay/invocations"]
+)
+def test_a_compressed_body_is_told_to_be_one(served: tuple[PredictionService, Path], path: str):
+    body = gzip.compress(json.dumps({"records": [GOOD]}).encode())
+    answer = served[0].handle("POST", path, {"content-encoding": "gzip"}, body)
+    assert (answer.status, answer.headers["accept-encoding"]) == (415, "identity")
+    assert b"content-encoding" in answer.body
+    plain = served[0].handle("POST", PATH, {"content-encoding": "identity"}, b"{")
+    assert plain.status == 400
+
+
+LONG = json.dumps({"records": [GOOD]}).encode() + b" " * http.QUICK_BYTES
+
+
+@pytest.fixture
+def slow(
+    bundles: dict[str, Built], tmp_path: Path
+) -> Iterator[tuple[PredictionService, threading.Event]]:
+    """A service whose long requests begin when the event is set."""
+    publish(tmp_path / "state.json", flight_delay=("1", bundles["1"].folder))
+    models = ModelSet(tmp_path / "state.json")
+    models.refresh()
+    service, go = PredictionService(models, tmp_path / "log"), threading.Event()
+    service._bulk.submit(go.wait)
+    yield service, go
+    go.set()
+    service.close()
+
+
+def test_a_long_request_that_waits_too_long_is_told_so_and_leaves_no_prediction(
+    slow: tuple[PredictionService, threading.Event],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    service, go = slow
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.05)
+    answer = asyncio.run(service.answer("POST", PATH, {}, LONG))
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    go.set()
+    # After what waits: nobody waits for the answer any more, so it must not have been made.
+    service._bulk.submit(lambda: None).result()
+    assert not (tmp_path / "log").exists()
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 30)
+    assert asyncio.run(service.answer("POST", PATH, {}, LONG)).status == 200
+
+
+def test_more_long_requests_than_may_wait_are_refused_and_short_ones_are_not(
+    slow: tuple[PredictionService, threading.Event], monkeypatch: pytest.MonkeyPatch
+):
+    service, go = slow
+    monkeypatch.setattr(http, "MAX_WAITING", 3)
+
+    async def ask_all() -> tuple[list[int], int]:
+        waiting = [asyncio.create_task(service.answer("POST", PATH, {}, LONG)) for _ in range(5)]
+        await asyncio.sleep(0)
+        short = await service.answer("POST", PATH, {}, LONG.strip())
+        go.set()
+        answers = await asyncio.gather(*waiting)
+        assert {a.headers.get("retry-after") for a in answers if a.status == 503} == {"1"}
+        return [answer.status for answer in answers], short.status
+
+    assert asyncio.run(ask_all()) == ([200, 200, 200, 503, 503], 200)
 
 
 def test_health_tells_versions_and_what_is_wrong(served: tuple[PredictionService, Path]):

@@ -109,6 +109,48 @@ def test_a_body_that_does_not_arrive_is_408(
     assert dict(sent[0]["headers"])[b"connection"] == b"close"
 
 
+def test_what_anybody_may_ask_waits_for_no_body(service: PredictionService):
+    status, health = status_of(ask(service, part(b"x", more=True), path="/health", method="GET"))
+    assert (status, health["status"]) == (200, "ok")
+
+
+def test_long_bodies_have_to_share_their_room(
+    service: PredictionService, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ingress, "MAX_HELD_BYTES", 2 * len(BODY))
+    application = Ingress(service, rays)
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
+
+    async def request(rest: bytes, arrives: asyncio.Event) -> list[Message]:
+        waiting, sent = [part(BODY, more=True), part(rest, more=True)], []
+
+        async def receive() -> Message:
+            if waiting:
+                return waiting.pop(0)
+            await arrives.wait()
+            return part(b"")
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await application(scope, receive, send)
+        return sent
+
+    async def three() -> tuple[list[Message], ...]:
+        late, at_once = asyncio.Event(), asyncio.Event()
+        at_once.set()
+        first = asyncio.create_task(request(b" " * (2 * len(BODY)), late))
+        await asyncio.sleep(0)
+        refused = await request(b" ", at_once)
+        late.set()
+        return await first, refused, await request(b" ", at_once)
+
+    first, refused, after = asyncio.run(three())
+    assert [status_of(sent)[0] for sent in (first, refused, after)] == [200, 503, 200]
+    headers = dict(refused[0]["headers"])
+    assert (headers[b"retry-after"], headers[b"connection"]) == (b"1", b"close")
+
+
 def test_a_client_that_leaves_gets_no_answer(service: PredictionService):
     assert ask(service, LEFT) == []
     assert ask(service, part(b"{", more=True), LEFT) == []

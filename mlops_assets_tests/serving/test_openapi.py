@@ -1,11 +1,16 @@
+import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from mlops_assets.domain.errors import RequestError
 from mlops_assets_tests.serving.conftest import CONTRACT, REGRESSION, records
 from serving.openapi import document, request_schema
+from serving.protocols.exchange import Parsers
+from serving.protocols.native import parse
 
 
 @pytest.mark.parametrize("needs_token", [False, True])
@@ -25,17 +30,28 @@ def test_the_document_of_no_model_is_valid_too():
 
 def test_every_path_of_every_protocol_is_described():
     described = set(document([CONTRACT], needs_token=False)["paths"])
+    # Which of several models would answer?
+    assert "/invocations" not in document([CONTRACT, REGRESSION], needs_token=False)["paths"]
     assert {
         "/v1/models/flight_delay/predict",
         "/v2/models/flight_delay/infer",
         "/v2/models/flight_delay/ready",
         "/v2/models/flight_delay",
+        "/v2/models/flight_delay/versions/{version}",
+        "/v2/models/flight_delay/versions/{version}/ready",
+        "/v2/models/flight_delay/versions/{version}/infer",
         "/models/flight_delay/invocations",
+        "/invocations",
         "/v2/health/live",
         "/ping",
         "/metrics",
         "/docs",
-    } <= described
+        "/v2",
+        "/v2/health/ready",
+        "/version",
+        "/health",
+        "/openapi.json",
+    } == described
 
 
 @pytest.mark.parametrize(
@@ -54,5 +70,10 @@ def test_every_path_of_every_protocol_is_described():
     ],
 )
 def test_the_schema_accepts_what_the_parser_accepts(change: dict[str, Any], is_valid: bool):
-    body = {"records": [{**records(1, seed=1)[0], **change}]}
-    assert Draft202012Validator(request_schema(CONTRACT)).is_valid(body) is is_valid
+    record = {**records(1, seed=1)[0], **change}
+    schema, parsers = Draft202012Validator(request_schema(CONTRACT)), Parsers.of(CONTRACT)
+    columns = {name: [value] for name, value in record.items()}
+    for body in ({"records": [record]}, {"columns": columns}):
+        assert schema.is_valid(body) is is_valid
+        with nullcontext() if is_valid else pytest.raises(RequestError):
+            parse(parsers, json.dumps(body).encode(), {})

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import re
 import shlex
 import shutil
 import signal
@@ -183,6 +184,22 @@ def test_every_port_is_on_loopback(server: Server):
     }
     assert listening
     assert listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+
+
+def test_haproxy_holds_no_connection_for_a_client_that_sends_nothing(server: Server):
+    (haproxy,) = (
+        one
+        for one in psutil.Process(server.process.pid).children(recursive=True)
+        if one.name() == "haproxy"
+    )
+    command = haproxy.cmdline()
+    config = Path(command[command.index("-f") + 1]).read_text()
+    # Ray's template, as our wrapper leaves it; thousands of unfinished heads stop everybody else.
+    defaults = config.partition("\ndefaults\n")[2].partition("\nfrontend ")[0]
+    assert re.findall(r"timeout (client|http-request) +(\w+)", defaults) == [
+        ("client", "60s"),
+        ("http-request", "15s"),
+    ]
 
 
 def test_a_swap_under_load_fails_no_request(server: Server, bundles: dict[str, Built]):
