@@ -26,10 +26,11 @@ Fetch = Callable[[str, str, Path], None]
 
 @dataclass
 class Trouble:
-    """Something that failed, how often in a row, and when it is worth another try."""
+    """Something that failed: how often in a row, when it is worth another try, and why."""
 
     failures: int = 0
     retry_at: float = 0.0
+    why: str = ""
 
     def failed(self, every: float) -> float:
         """Count a failure; returns the pause before the next try, doubled up to LONGEST_PAUSE."""
@@ -62,10 +63,17 @@ class BundleCache:
             if not trouble:
                 logger.error("%s version %s cannot be fetched: %s", model, version, error)
                 trouble = self._broken.setdefault((model, version), Trouble())
+            # Anyone may see the reason, and what a registry's client says may name addresses.
+            trouble.why = str(error) if isinstance(error, BundleError) else type(error).__name__
             trouble.failed(RETRY_SECONDS)
             return None
         self._broken.pop((model, version), None)
         return folder
+
+    def missing(self, model: str, version: str) -> str:
+        """What to tell people of a version whose bundle can't be had."""
+        trouble = self._broken.get((model, version), Trouble())
+        return f"version {version} cannot be fetched: {trouble.why}"
 
     def _ensure(self, model: str, version: str) -> Path:
         if not _SAFE.fullmatch(model) or not _SAFE.fullmatch(version):
@@ -90,5 +98,9 @@ class BundleCache:
             fetched = Path(temporary) / "bundle"
             fetched.mkdir()
             self._fetch_files(model, version, fetched)
-            verify(fetched)
+            try:
+                verify(fetched)
+            except BundleError as error:
+                said = str(error).replace(str(fetched), f"{model}/{version}")
+                raise BundleError(said) from error
             fetched.rename(folder)

@@ -85,15 +85,24 @@ class Follower:
                 model: self._entry(model, plan, entries.get(model))
                 for model, plan in sorted(plans.items())
             }
-            models = {model: entry for model, entry in after.items() if entry is not None}
-            told_before = (entries, before.get("retired", {}))
-            if (models, retired) == told_before and self._pointer.exists():
+            state: dict[str, Any] = {
+                "models": {model: entry for model, entry in after.items() if entry is not None}
+            }
+            # What there is no bundle of, not even an older one.
+            unserved = {
+                model: self._cache.missing(model, plans[model].champion.version)
+                for model, entry in after.items()
+                if entry is None
+            }
+            state |= {"unserved": unserved} if unserved else {}
+            state |= {"retired": retired} if retired else {}
+            generation = before.pop("generation")
+            if state == before and self._pointer.exists():
                 return False
-            state = {"generation": before["generation"] + 1, "models": models}
-            if retired:
-                state["retired"] = retired
+            state = {"generation": generation + 1, **state}
             write_atomically(self._pointer, json.dumps(state, indent=1).encode())
-            logger.info("Published %s", {model: told(entry) for model, entry in models.items()})
+            published = {model: told(entry) for model, entry in state["models"].items()}
+            logger.info("Published %s", published)
             return True
 
     def _retired(self, before: Mapping[str, Any], plans: Mapping[str, Any]) -> dict[str, str]:
@@ -135,10 +144,13 @@ class Follower:
         self, model: str, plan: ServingPlan, before: dict[str, Any] | None
     ) -> dict[str, Any] | None:
         """The model's entry in the pointer; None where there is no bundle to serve."""
-        entry = self._champion(model, plan, before)
+        folder = self._cache.folder(model, plan.champion.version)
+        entry = self._champion(plan, folder, before)
         if entry is None:
             return None
         problems = [*plan.problems]
+        if folder is None:
+            problems.insert(0, self._cache.missing(model, plan.champion.version))
         split, shadow = [], None
         for planned in plan.split:
             folder = self._cache.folder(model, planned.version)
@@ -163,11 +175,10 @@ class Follower:
         return {**entry, **{name: value for name, value in extras.items() if value}}
 
     def _champion(
-        self, model: str, plan: ServingPlan, before: dict[str, Any] | None
+        self, plan: ServingPlan, folder: Path | None, before: dict[str, Any] | None
     ) -> dict[str, Any] | None:
         """Version, path and times of the champion; as before where its bundle can't be had."""
         version, released_at = plan.champion.version, plan.champion.released_at
-        folder = self._cache.folder(model, version)
         kept = before and {name: before[name] for name in ("version", "path", "since")}
         if folder is None:
             return {**kept, "released_at": before["released_at"]} if kept and before else None
@@ -213,7 +224,8 @@ class Follower:
         try:
             state = json.loads(self._pointer.read_bytes())
             published = {"generation": int(state["generation"]), "models": dict(state["models"])}
-            return published | ({"retired": dict(state["retired"])} if "retired" in state else {})
+            others = ("retired", "unserved")
+            return published | {name: dict(state[name]) for name in others if name in state}
         except FileNotFoundError:
             return {"generation": 0, "models": {}}
         except (ValueError, KeyError, TypeError) as error:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from mlops_assets.domain.contract import Contract
 from serving.answers import Refusal
 from serving.loading import LoadedModel, load
-from serving.pointer import Bundle, Target, read_pointer, read_retired
+from serving.pointer import Bundle, Target, read_pointer, read_retired, read_unserved
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +74,12 @@ class ModelSet:
             return False
         try:
             targets, retired = read_pointer(self._pointer), read_retired(self._pointer)
+            unserved = read_unserved(self._pointer)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             self.problem = f"{self._pointer.name} cannot be read: {error!r}"
             logger.error("%s; serving what is loaded", self.problem)
         else:
-            self.problem = ""
+            self.problem = "; ".join(f"{model}: {why}" for model, why in unserved.items())
             self._apply(targets)
             self.retired = MappingProxyType(retired)
         self._seen = signature
@@ -168,18 +169,18 @@ def _advance(name: str, before: ModelState | None, target: Target, loaded: Loade
     current = before.loaded if before else None
     champion, problem = _have(name, Bundle(target.version, target.path), loaded)
     if champion is None:
-        if before is None or before.problem != problem:
+        if before is None or problem not in before.problem:
             kept = f"version {current.version}" if current else "nothing"
             logger.error("Model %s: %s Still serving %s.", name, problem, kept)
         if current is None:
-            return ModelState(None, target, problem)
+            return ModelState(None, target, "; ".join((*target.problems, problem)))
         champion = current
     return _with_others(name, ModelState(champion, target, problem), loaded)
 
 
 def _with_others(name: str, state: ModelState, loaded: Loaded) -> ModelState:
     """The state with the versions beside the champion; one that cannot be had gets nothing."""
-    target, problems = state.target, [state.problem]
+    target, problems = state.target, [*state.target.problems, state.problem]
 
     def have(bundle: Bundle | None) -> LoadedModel | None:
         if bundle is None:

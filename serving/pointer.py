@@ -20,7 +20,8 @@ class Target:
     """What the pointer file asks to be served for one model.
 
     `split` names the variants beside the champion with their share in percent. `shadow` scores
-    copies of the traffic, `fallback` answers where the champion fails.
+    copies of the traffic, `fallback` answers where the champion fails. `problems` say what was
+    asked for and is not there.
     """
 
     version: str
@@ -30,6 +31,7 @@ class Target:
     split: tuple[tuple[str, Bundle, float], ...] = ()
     shadow: Bundle | None = None
     fallback: Bundle | None = None
+    problems: tuple[str, ...] = ()
 
 
 def read_pointer(path: Path) -> dict[str, Target]:
@@ -46,11 +48,20 @@ def read_pointer(path: Path) -> dict[str, Target]:
 
 def read_retired(path: Path) -> dict[str, str]:
     """The models that were taken out of service on purpose, and since when; raises likewise."""
+    return _texts(path, "retired")
+
+
+def read_unserved(path: Path) -> dict[str, str]:
+    """The models that no bundle could be had of, and why; raises likewise."""
+    return _texts(path, "unserved")
+
+
+def _texts(path: Path, name: str) -> dict[str, str]:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    return {str(name): str(since) for name, since in content.get("retired", {}).items()}
+    return {str(model): str(text) for model, text in content.get(name, {}).items()}
 
 
 def _target(entry: Mapping[str, Any]) -> Target:
@@ -65,6 +76,7 @@ def _target(entry: Mapping[str, Any]) -> Target:
         ),
         shadow=_bundle(entry["shadow"]) if entry.get("shadow") else None,
         fallback=_bundle(entry["fallback"]) if entry.get("fallback") else None,
+        problems=tuple(str(problem) for problem in entry.get("problems") or ()),
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from mlops_assets.domain.plan import ChampionRef, PlannedVariant, ServingPlan
 from mlops_assets_tests.serving.conftest import Built
 from serving.follower import Follower, PlanSource
+from serving.http import PredictionService
 from serving.models import ModelSet
 
 
@@ -122,6 +123,65 @@ def test_a_broken_download_keeps_the_version_that_was_published(
     assert published["demand"]["version"] == "1"
     assert sorted(path.name for path in (tmp_path / "bundles" / "flight_delay").iterdir()) == ["1"]
     assert not list((tmp_path / "bundles").glob(".fetch-*"))
+
+
+def test_health_shows_why_a_bundle_was_not_taken_until_it_can_be(
+    source: Folders,
+    follower: Follower,
+    bundles: dict[str, Built],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("serving.bundle_cache.RETRY_SECONDS", 0.01)
+    source.released = {"flight_delay": release("1")}
+    follower.step()
+    broken = Path(shutil.copytree(bundles["2"].folder, tmp_path / "broken"))
+    (broken / "model.onnx").write_bytes(b"half")
+    hostile = Path(shutil.copytree(bundles["demand"].folder, tmp_path / "hostile"))
+    (hostile / "MLmodel").write_text("flavors: {python_function: {loader_module: os}}")
+    source.folders |= {("flight_delay", "2"): broken, ("demand", "1"): hostile}
+    source.released = {"flight_delay": release("2"), "demand": release("1")}
+    models = ModelSet(tmp_path / "serving" / "state.json")
+    service = PredictionService(models, tmp_path / "log")
+
+    def health() -> dict[str, Any]:
+        follower.step()
+        models.refresh()
+        found: dict[str, Any] = json.loads(service.handle("GET", "/health", {}, b"").body)
+        return found
+
+    found = health()
+    assert (found["status"], found["models"]["flight_delay"]["version"]) == ("degraded", "1")
+    why = found["models"]["flight_delay"]["problem"]
+    assert "version 2 cannot be fetched: Bundle flight_delay/2: model.onnx has sha256" in why
+    assert why in found["reason"]
+    # Of this one nothing was ever served.
+    assert "demand: version 1 cannot be fetched: Bundle demand/1: MLmodel is not" in found["reason"]
+    assert str(tmp_path) not in found["reason"]
+    source.folders |= {
+        ("flight_delay", "2"): bundles["2"].folder,
+        ("demand", "1"): bundles["demand"].folder,
+    }
+    time.sleep(0.02)
+    found = health()
+    assert found["status"] == "ok"
+    assert {name: one["version"] for name, one in found["models"].items()} == {
+        "flight_delay": "2",
+        "demand": "1",
+    }
+    service.close()
+
+
+def test_what_the_registrys_client_says_is_not_shown_to_everyone(
+    source: Folders, follower: Follower, tmp_path: Path
+):
+    source.released = {"flight_delay": release("1")}
+    follower.step()
+    del source.folders["flight_delay", "2"]
+    source.released = {"flight_delay": release("2")}
+    follower.step()
+    (problem,) = entry(tmp_path)["problems"]
+    assert problem == "version 2 cannot be fetched: KeyError"
 
 
 def test_a_damaged_cache_is_fetched_again(source: Folders, follower: Follower, tmp_path: Path):
