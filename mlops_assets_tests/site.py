@@ -111,14 +111,21 @@ def says(status: int, body: bytes = b"", **headers: str) -> Callable[[Handler], 
     return lambda handler: handler.answer(status, body, **headers)
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that went away."""
+
+
 @contextmanager
 def serving(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[Site]:
     """The folder at a free port, until the end of the block; over TLS with a `context`."""
     site = Site(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, site=site))
+    server = _Server(("127.0.0.1", 0), partial(Handler, site=site))
     scheme, host = "http", "127.0.0.1"
     if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
         scheme, host = "https", "localhost"
     site.url = f"{scheme}://{host}:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

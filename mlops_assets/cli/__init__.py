@@ -4,6 +4,7 @@ Importing this module, and asking for help, imports nothing but click: the libra
 command take seconds, and are imported when that command runs.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of ours is a message, not a traceback."""
         try:
-            with quiet():
+            with quiet(), told_downloads():
                 return super().invoke(ctx)
         except MlopsError as error:
             if ctx.params.get("debug"):
@@ -87,6 +88,18 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is currently in beta")
         yield
+
+
+@contextmanager
+def told_downloads() -> Iterator[None]:
+    """With a line every few seconds while a file of a source is downloaded."""
+    logger = logging.getLogger("mlops_assets.stores.sources.copies")
+    teller = logging.StreamHandler()
+    logger.addHandler(teller)
+    try:
+        yield
+    finally:
+        logger.removeHandler(teller)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -78,7 +78,7 @@ def check_model(name: str, folder: "Path", now: datetime) -> Checked:
     from mlops_assets.domain.errors import SourceError
     from mlops_assets.spec.data import findings
     from mlops_assets.spec.estimators import estimator_findings
-    from mlops_assets.spec.findings import Finding, Table
+    from mlops_assets.spec.findings import Finding, Table, source_findings
     from mlops_assets.stores.sample import take_sample
 
     file = read_spec_file(name, folder)
@@ -87,7 +87,7 @@ def check_model(name: str, folder: "Path", now: datetime) -> Checked:
     if model is None or unknown:
         return Checked(name, file, 0, 0, file.findings)
     spec = model.spec
-    found_first = (*file.findings, *estimator_findings(spec))
+    found_first = (*file.findings, *source_findings(spec), *estimator_findings(spec))
     try:
         sample = take_sample(
             spec.source,

@@ -26,6 +26,8 @@ DAGSTER_YAML = """\
 # Written by mlops; it is written anew when mlops or Dagster is upgraded.
 telemetry: {enabled: false}
 nux: {enabled: false}
+# How far the download of a source's file has come.
+python_logs: {managed_python_loggers: [mlops_assets.stores.sources.copies]}
 run_queue:
   max_concurrent_runs: 2
   dequeue_interval_seconds: 1

@@ -56,6 +56,7 @@ class _Days(click.ParamType[timedelta]):
 @click.option("--label", required=True, metavar="COL", help="What is to be predicted.")
 @click.option("--entity", default="", metavar="COL", help="Whom a row is about; found if unique.")
 @click.option("--table", default="", help="Table or view of a database.")
+@click.option("--token-env", default="", metavar="NAME", help="Variable with a token for https.")
 @click.option("--period", type=click.Choice(PERIODS), default="auto", help="Length of a period.")
 @click.option("--task", type=click.Choice(TASKS), default="auto", help="What kind of label it is.")
 @click.option("--above", type=float, help="Predict whether the label's column exceeds this.")
@@ -65,7 +66,7 @@ class _Days(click.ParamType[timedelta]):
 @click.option("--delimiter", help="Field separator of CSV files; found.")
 @click.option("--decimal", type=click.Choice((".", ",")), help="Decimal mark of CSV files.")
 @click.option("--time-format", help="How CSV files write times, if not in ISO 8601: %d/%m/%Y.")
-def new(name: str, origin: str, table: str, **asked: Any) -> None:
+def new(name: str, origin: str, table: str, token_env: str, **asked: Any) -> None:
     """Draft the defs.yaml of a model NAME from the table that it shall learn from.
 
     Looks at the data, decides on columns, types, ranges, periods and gates, leaves out what looks
@@ -89,7 +90,9 @@ def new(name: str, origin: str, table: str, **asked: Any) -> None:
     csv = {key: asked.pop(key) for key in CSV_KEYS}
     csv = {key: value for key, value in csv.items() if value is not None}
     wanted = Asked(every=asked.pop("period"), **asked)
-    source = new_source(origin, table=table, model=name, folder=folder, csv=csv)
+    source = new_source(
+        origin, table=table, model=name, folder=folder, csv=csv, token_env=token_env
+    )
     source = as_written(source, folder)
     sample = _sample(source, folder, wanted, origin)
     try:
@@ -102,7 +105,7 @@ def new(name: str, origin: str, table: str, **asked: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / SPEC_FILE, text.encode())
     found = {key: source.keys[key] for key in CSV_KEYS if key in source.keys and key not in csv}
-    _show(name, folder / SPEC_FILE, drafted, sample, source.variable, found)
+    _show(name, folder / SPEC_FILE, drafted, sample, source, found)
 
 
 def _refuse_name(name: str, folder: Path) -> None:
@@ -164,15 +167,20 @@ def _show(
     path: Path,
     drafted: "Draft",
     sample: "Sample",
-    variable: str,
+    source: "NewSource",
     found: Mapping[str, str],
 ) -> None:
     from rich.console import Console
+
+    from mlops_assets.spec.source import unencrypted
 
     console = Console(highlight=False, markup=False)
     seen = "" if sample.is_whole else f", columns judged on {len(sample.frame):,} of them"
     span = f"{sample.times.iloc[0]:%Y-%m-%d} to {sample.times.iloc[-1]:%Y-%m-%d}"
     console.print(f"Looked at {len(sample.times):,} rows, {span}{seen}.", soft_wrap=True)
+    open_way = unencrypted(source.source)
+    if open_way:
+        console.print(f"! {open_way[1]}.", soft_wrap=True)
     for key, value in found.items():
         console.print(f"The file has {value!r} as its {key}.", soft_wrap=True)
     if sample.timeless:
@@ -198,8 +206,8 @@ def _show(
     _table(console, "Left out", ("column", "why"), left)
     console.print(f"Wrote {path}", soft_wrap=True)
     console.print("Next:")
-    if variable:
-        console.print(f"  export {variable}=…   the SQLAlchemy URL, password included")
+    if source.variable:
+        console.print(f"  export {source.variable}=…   the SQLAlchemy URL, password included")
     periods = list(drafted.history.rows)
     for line in next_commands(name, drafted, periods):
         console.print(f"  {line}", soft_wrap=True)

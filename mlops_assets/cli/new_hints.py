@@ -57,8 +57,14 @@ def time_hint(source: "Source", folder: Path, column: str, origin: str) -> str:
 
 
 def key_hint(source: "Source", origin: str) -> str:
-    """A query that numbers the rows of a file; empty where a database should do it."""
-    if source.kind in ("sql", "python"):
+    """A query that numbers the rows of a file; empty where a database should do it.
+
+    A query cannot use a token.
+    """
+    from mlops_assets.spec.source import CsvSource, ParquetSource
+
+    locked = isinstance(source, CsvSource | ParquetSource) and source.token_env
+    if locked or source.kind in ("sql", "python"):
         return ""
     made = f"SELECT row_number() OVER () AS row_id, * {_from(source, origin)}"
     return f' As long as new rows come last, a query can number them: --from "{made}"'
@@ -70,7 +76,7 @@ def _from(source: "Source", origin: str) -> str:
 
 
 def _table(source: "Source", origin: str) -> str:
-    from mlops_assets.spec.source import CsvSource
+    from mlops_assets.spec.source import CsvSource, is_web
 
     if source.kind == "duckdb":
         return f"({origin})"
@@ -78,7 +84,7 @@ def _table(source: "Source", origin: str) -> str:
     if source.kind == "delta":
         return f"delta_scan({name})"
     if not isinstance(source, CsvSource):
-        return name
+        return f"read_parquet({name})" if is_web(origin) else name
     said = {
         "delim": source.delimiter if source.delimiter != "," else "",
         "decimal_separator": source.decimal if source.decimal != "." else "",
@@ -86,7 +92,8 @@ def _table(source: "Source", origin: str) -> str:
         "encoding": source.encoding if source.encoding != "utf-8" else "",
     }
     more = "".join(f", {key}={_quoted(value)}" for key, value in said.items() if value)
-    return f"read_csv({name}{more})" if more else name
+    # An address need not end as its file would.
+    return f"read_csv({name}{more})" if more or is_web(origin) else name
 
 
 def _quoted(text: str) -> str:

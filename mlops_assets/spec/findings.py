@@ -1,5 +1,6 @@
 """What is found out about a spec and its rows, and the rows that it is found out from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -7,7 +8,8 @@ from typing import Literal
 import pandas as pd
 
 from mlops_assets.domain.labels import labels
-from mlops_assets.spec import Model
+from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.spec.source import unencrypted
 
 Level = Literal["problem", "warning", "note"]
 Place = tuple[str | int, ...]
@@ -57,6 +59,14 @@ class Table:
             known_after=spec.label.known_after,
             event_time=spec.event_time,
         )
+
+
+def source_findings(spec: ModelSpec) -> Iterator[Finding]:
+    """What to know about a source before its rows are looked at."""
+    found = unencrypted(spec.source)
+    if found:
+        field, message = found
+        yield Finding("unencrypted", "warning", ("source", field), message)
 
 
 def share(count: int, total: int) -> str:

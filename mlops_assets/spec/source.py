@@ -23,6 +23,8 @@ SECRET_NAMES = re.compile(
 )
 S3 = "s3://"
 WEB = ("http://", "https://")
+ADDRESS = re.compile(r"https?://[^\s'\"]+", re.IGNORECASE)
+LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
 BUCKETS = (
     "S3 is reached with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, "
     "AWS_ENDPOINT_URL (other servers than Amazon's) and AWS_SKIP_SIGNATURE=true (public buckets)."
@@ -46,14 +48,23 @@ class _Anywhere(Part):
     )
 
 
-class ParquetSource(_Anywhere):
+class _Files(_Anywhere):
+    """Files of one kind."""
+
+    path: str = Field(description=FILES)
+    token_env: str = Field(
+        default="",
+        description="Environment variable that holds a bearer token for an https address.",
+    )
+
+
+class ParquetSource(_Files):
     """Rows from one Parquet file, here or on the web, or from all files of a folder or a glob."""
 
     kind: Literal["parquet"]
-    path: str = Field(description=FILES)
 
 
-class CsvSource(_Anywhere):
+class CsvSource(_Files):
     """Rows from CSV files with a header, here or on the web, which may be compressed.
 
     Types are inferred from a file's first 64 MB. Empty fields are missing; "NA" is text. Times
@@ -61,7 +72,6 @@ class CsvSource(_Anywhere):
     """
 
     kind: Literal["csv"]
-    path: str = Field(description=FILES)
     types: dict[str, TextType] = Field(
         default={},
         description="Types of columns, where the inferred one is wrong: text, number, integer or "
@@ -99,7 +109,8 @@ class DuckdbSource(_Anywhere):
     query: str = Field(
         description="One SELECT over files, such as SELECT * FROM 'orders/*.parquet' JOIN "
         "'shops.csv' USING (shop). File names are relative to the defs.yaml's folder or begin "
-        "with s3://, which is reached as for Parquet. Needs `pip install 'mlops_assets[duckdb]'`."
+        "with s3://, http:// or https://, which are reached as for Parquet. Needs `pip install "
+        "'mlops_assets[duckdb]'`."
     )
 
 
@@ -139,6 +150,24 @@ def is_web(path: str) -> bool:
     return path.lower().startswith(WEB)
 
 
+def unencrypted(source: Source) -> tuple[str, str] | None:
+    """The field with an address that others on the way may read and change, and why; or None."""
+    if isinstance(source, CsvSource | ParquetSource):
+        field, addresses = "path", [source.path] if is_web(source.path) else []
+    elif isinstance(source, DuckdbSource):
+        field, addresses = "query", ADDRESS.findall(source.query)
+    else:
+        return None
+    for address in addresses:
+        parts = urlsplit(address)
+        if parts.scheme.lower() == "http" and not LOOPBACK.fullmatch(parts.hostname or ""):
+            return field, (
+                f"what comes from http://{parts.netloc} is not encrypted: others on the way may "
+                "read and change it; use https, if the server has it"
+            )
+    return None
+
+
 def mistakes(source: Source) -> Iterator[tuple[str, str]]:
     """What is wrong with a source in itself: the field's name, and what to do about it.
 
@@ -147,7 +176,8 @@ def mistakes(source: Source) -> Iterator[tuple[str, str]]:
     if isinstance(source, SqlSource):
         yield from _database(source)
     elif isinstance(source, DuckdbSource):
-        if CREDENTIALS.search(source.query):
+        addresses = ADDRESS.findall(source.query)
+        if CREDENTIALS.search(source.query) or any(map(_has_secret, addresses)):
             yield "query", f"the query holds a password: {_ENVIRONMENT}"
         if find_spec("duckdb") is None:
             yield (
@@ -163,6 +193,8 @@ def mistakes(source: Source) -> Iterator[tuple[str, str]]:
         )
     elif not isinstance(source, PythonSource):
         yield from (_web if is_web(source.path) else _place)(source.path)
+        if isinstance(source, CsvSource | ParquetSource) and source.token_env:
+            yield from _token(source)
 
 
 _ENVIRONMENT = "a spec is no place for secrets; keep them in the environment"
@@ -204,8 +236,8 @@ def _web(address: str) -> Iterator[tuple[str, str]]:
     elif "@" in parts.netloc or _has_secret(address.partition("#")[0]):
         yield (
             "path",
-            f"the address holds a key: {_ENVIRONMENT}, and let a function (kind: python) fetch "
-            "the rows with it",
+            f"the address holds a key: {_ENVIRONMENT}, as a bearer token in the variable that "
+            "source.token_env names, or let a function (kind: python) fetch the rows",
         )
     elif set("*[]") & set(parts.path):
         yield (
@@ -213,6 +245,13 @@ def _web(address: str) -> Iterator[tuple[str, str]]:
             "an http(s) address names one file, because there is no way to list others: name one "
             "without wildcards, or keep several in s3://",
         )
+
+
+def _token(source: CsvSource | ParquetSource) -> Iterator[tuple[str, str]]:
+    if not is_web(source.path):
+        yield "token_env", "a bearer token goes with an https address, and the path is none"
+    elif unencrypted(source):
+        yield "token_env", "a token that travels without encryption is known to others: use https"
 
 
 def _has_secret(path: str) -> bool:

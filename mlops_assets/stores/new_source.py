@@ -52,14 +52,18 @@ def new_source(
     model: str,
     folder: Path,
     csv: Mapping[str, str] | None = None,
+    token_env: str = "",
 ) -> NewSource:
     """What `text` names: a path, a glob, s3://…, https://…, an SQLAlchemy URL, or a SELECT.
 
     `folder` is the model's folder, which need not exist yet: a path that the user gave relative
     to where they are is written relative to it, an absolute one as it is. `csv` holds further keys
-    of CSV files: encoding, delimiter, time_format. A database's URL needs a `table`. Raises
-    SourceError where the kind cannot be told.
+    of CSV files: encoding, delimiter, time_format. A database's URL needs a `table`; the
+    environment variable `token_env` holds a bearer token for an address. Raises SourceError where
+    the kind cannot be told.
     """
+    if token_env and not is_web(text):
+        raise SourceError(f"--token-env goes with an https address, and {text!r} is none.")
     if text.lstrip().upper().startswith(("SELECT ", "SELECT\n", "WITH ", "FROM ")):
         query = text.strip()
         return _made(
@@ -71,7 +75,7 @@ def new_source(
     if table:
         raise SourceError(f"--table goes with a database's URL, but {text!r} is a path.")
     if is_web(text):
-        return _on_the_web(text, csv)
+        return _on_the_web(text, csv, token_env)
     if text.startswith(REMOTE):
         kind = _kind(text, None)
         return _made({"kind": kind, "path": text, **_more(kind, csv)}, {})
@@ -83,21 +87,26 @@ def new_source(
     return _made(keys, {"path": str(absolute)})
 
 
-def _on_the_web(address: str, csv: Mapping[str, str] | None) -> NewSource:
+def _on_the_web(address: str, csv: Mapping[str, str] | None, token_env: str) -> NewSource:
     """Of the kind that the address ends in, or else of that which the server sends."""
-    for _, message in mistakes(CsvSource(kind="csv", path=address)):
+    file = CsvSource(kind="csv", path=address, token_env=token_env)
+    for _, message in mistakes(file):
         raise SourceError(f"--from: {message}.")
-    path = urlsplit(address).path
-    kind = {**FILES, **TEXTS}.get(_suffix(path)) or _sent(address, path, csv)
-    return _made({"kind": kind, "path": address, **_more(kind, csv)}, {})
+    kind = {**FILES, **TEXTS}.get(_suffix(urlsplit(address).path)) or _sent(file, csv)
+    token = {"token_env": token_env} if token_env else {}
+    return _made({"kind": kind, "path": address, **token, **_more(kind, csv)}, {})
 
 
-def _sent(address: str, path: str, csv: Mapping[str, str] | None) -> str:
+def _sent(file: CsvSource, csv: Mapping[str, str] | None) -> str:
     from mlops_assets.stores.sources.copies import copy_of
+    from mlops_assets.stores.sources.web import WebFile
 
-    if _suffix(path) in QUERIED:
-        raise SourceError(f"{address} is JSON by its ending: save it as .parquet or .csv.")
-    copy = copy_of(address, CsvSource(kind="csv", path=address).timeout)
+    address = file.path
+    if _suffix(urlsplit(address).path) in QUERIED:
+        raise SourceError(
+            f"{address} is JSON by its ending; a query reads it: --from \"FROM '{address}'\""
+        )
+    copy = copy_of(WebFile(address, file.timeout, file.token_env))
     if copy.begins_with(b"PAR1"):
         return "parquet"
     if copy.type in TABLES or csv:

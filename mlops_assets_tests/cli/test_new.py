@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from mlops_assets.cli import main
 from mlops_assets_tests.churn import churn, write_csv
 from mlops_assets_tests.loop import load, read_model
-from mlops_assets_tests.site import serving
+from mlops_assets_tests.site import Handler, serving
 
 
 @pytest.fixture
@@ -171,6 +171,45 @@ def test_a_table_without_an_id_becomes_a_model_by_the_query_that_is_proposed(mod
     assert done.exit_code == 0, done.output
     assert read_model(models / "churn").spec.entity == "row_id"
     assert run("check", "churn").exit_code == 0
+
+
+def test_a_table_on_the_web_without_an_id_becomes_a_model_by_the_query_that_is_proposed(
+    models: Path,
+):
+    frame = churn().drop(columns=["customer_id", "note"]).round({"usage_hours": -1})
+    write_csv(frame.assign(snapshot_at=lambda f: f["snapshot_at"].dt.floor("D")), "churn.csv")
+    with serving(models.parent) as site:
+        site.write("churn.csv", Path("churn.csv").read_bytes())
+        refused = new(**{"from": f"{site.url}/churn.csv?version=3"})
+        query = refused.output.split('--from "')[1].split('"')[0]
+        assert query.endswith(f"* FROM read_csv('{site.url}/churn.csv?version=3')")
+        done = new(**{"from": query})
+        assert done.exit_code == 0, done.output
+        assert run("check", "churn").exit_code == 0
+        assert site.downloads == 1
+
+
+def test_a_locked_table_is_read_with_the_token_of_a_variable(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    body = (models.parent / "churn.csv").read_bytes()
+
+    def locked(handler: Handler) -> None:
+        right = handler.headers["Authorization"] == "Bearer t0p-s3cret"
+        handler.answer(200 if right else 401, body if right else b"", ETag='"1"')
+
+    with serving(models.parent) as site:
+        address = site.trick("locked.csv", *[locked] * 9)
+        refused = new(**{"from": address})
+        assert "wants a login" in refused.output
+        assert "--token-env" in run("new", "--help").output
+        monkeypatch.setenv("SHOP_TOKEN", "t0p-s3cret")
+        done = new(**{"from": address, "token-env": "SHOP_TOKEN"})
+        assert done.exit_code == 0, done.output
+        assert run("check", "churn").exit_code == 0
+    written = (models / "churn" / "defs.yaml").read_text()
+    assert "token_env: SHOP_TOKEN" in written
+    assert "t0p-s3cret" not in written
 
 
 def test_seconds_since_1970_become_times_by_the_query_that_is_proposed(models: Path):

@@ -5,7 +5,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlops_assets.spec import ModelSpec
 from mlops_assets.spec.rules import problems
-from mlops_assets.spec.source import Source, mistakes
+from mlops_assets.spec.source import Source, mistakes, unencrypted
 
 GOOD: list[dict[str, Any]] = [
     {"kind": "parquet", "path": "../rows"},
@@ -19,7 +19,8 @@ GOOD: list[dict[str, Any]] = [
     {"kind": "python"},
     {"kind": "csv", "path": "https://host/a%20b.csv?version=3&author=me"},
     {"kind": "parquet", "path": "HTTP://host:8080/rows.parquet#part"},
-    {"kind": "csv", "path": "https://host/rows?$select=*"},
+    {"kind": "csv", "path": "https://host/rows?$select=*", "token_env": "SHOP_TOKEN"},
+    {"kind": "parquet", "path": "http://127.0.0.1:80/x.parquet", "token_env": "SHOP_TOKEN"},
 ]
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "sql", "table": "t"}, "url", "either url or url_env"),
@@ -33,9 +34,12 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "csv", "path": "https://s3cret@host/rows.csv"}, "path", "holds a key"),
     ({"kind": "parquet", "path": "https://h/x?X-Amz-Signature=s3cret"}, "path", "holds a key"),
     ({"kind": "parquet", "path": "https://h/x?sv=1&sig=s3cret"}, "path", "holds a key"),
+    ({"kind": "csv", "path": "http://h/x.csv", "token_env": "T"}, "token_env", "encryption"),
+    ({"kind": "csv", "path": "x.csv", "token_env": "T"}, "token_env", "https address"),
     ({"kind": "csv", "path": "https:///rows.csv"}, "path", "no address"),
     ({"kind": "csv", "path": "https://host:port/rows.csv"}, "path", "no address"),
     ({"kind": "csv", "path": "https://host/2024/*.csv"}, "path", "one file"),
+    ({"kind": "duckdb", "query": "FROM 'https://h/x.csv?token=s3cret'"}, "query", "environment"),
     ({"kind": "delta", "path": "https://host/table"}, "path", "cannot be listed"),
     ({"kind": "delta", "path": " "}, "path", "is empty"),
     (
@@ -79,6 +83,25 @@ def test_a_mistake_names_its_field_and_keeps_secrets(
 def test_what_no_source_may_say_is_refused(content: dict[str, Any]):
     with pytest.raises(ValidationError):
         source(content)
+
+
+PLAIN: list[tuple[dict[str, Any], str]] = [
+    ({"kind": "csv", "path": "http://host:8080/x.csv"}, "path: http://host:8080"),
+    ({"kind": "duckdb", "query": "FROM 'https://a/x' JOIN 'http://b/x.csv'"}, "query: http://b"),
+    ({"kind": "csv", "path": "https://host/x.csv"}, ""),
+    ({"kind": "parquet", "path": "http://127.0.0.1:8000/x"}, ""),
+    ({"kind": "parquet", "path": "http://localhost/x"}, ""),
+    ({"kind": "parquet", "path": "http/x"}, ""),
+    ({"kind": "sql", "url": "sqlite://", "table": "t"}, ""),
+]
+
+
+@pytest.mark.parametrize(("content", "told"), PLAIN)
+def test_a_way_that_others_may_read_along_is_told(content: dict[str, Any], told: str):
+    found = unencrypted(source(content))
+    field, message = found or ("", "")
+    assert bool(found) == bool(told)
+    assert f"{field}: {message}".replace("what comes from ", "").startswith(told)
 
 
 def spec(content: dict[str, Any], **changes: Any) -> ModelSpec:

@@ -76,7 +76,7 @@ REFUSED = {
     "https://example.org/churn.csv?api_key=1": "the address holds a key",
     "https://example.org/*.csv": "names one file",
     "https://": "no address of a file",
-    "https://example.org/churn.json": "is JSON by its ending",
+    "https://example.org/churn.json": r"JSON by its ending; a query reads it: --from .FROM",
     "ftp://example.org/churn.csv": "needs --table",
     "empty": "holds no Parquet or CSV files",
 }

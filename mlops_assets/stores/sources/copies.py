@@ -27,9 +27,18 @@ from filelock import FileLock
 from mlops_assets.domain.errors import SourceAwayError, SourceError
 from mlops_assets.settings import Settings
 from mlops_assets.stores.files import write_atomically
-from mlops_assets.stores.sources.web import PassingError, Version, asked, failures, without_query
+from mlops_assets.stores.sources.web import (
+    PassingError,
+    Version,
+    WebFile,
+    asked,
+    failures,
+    without_query,
+)
 
 logger = logging.getLogger(__name__)
+# Dagster and the command line listen to this logger, others hear warnings alone.
+logger.setLevel(logging.INFO)
 
 TRIES = 3
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -74,34 +83,34 @@ class Copy:
             return file.read(len(mark)) == mark
 
 
-# By process, folder and address: until when a copy counts as current.
+# By process, folder and whose token: until when a copy counts as current.
 _current: dict[tuple[int, Path, str], tuple[float, Copy]] = {}
 
 
-def copy_of(address: str, timeout: timedelta) -> Copy:
-    """The file at the address as it is now.
+def copy_of(file: WebFile) -> Copy:
+    """The file as it is now.
 
-    Raises SourceAwayError when it is not there, does not come whole, or only after `timeout`
-    (connecting, and each wait for more of it); SourceError where it is refused or no table.
+    Raises SourceAwayError when it is not there, does not come whole or in time; SourceError where
+    it is refused or no table.
     """
-    folder = Settings.load().downloads / hashlib.sha256(address.encode()).hexdigest()[:16]
-    place = (os.getpid(), folder, address)
+    folder = Settings.load().downloads / hashlib.sha256(file.address.encode()).hexdigest()[:16]
+    place = (os.getpid(), folder, file.token_env)
     until, copy = _current.get(place, (0.0, None))
     if copy is not None and time.monotonic() < until and copy.path.exists():
         return copy
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
-        copy = _patiently(address, timeout, folder)
+        copy = _patiently(file, folder)
     least = CURRENT_SECONDS if copy.version else CURRENT_SECONDS_UNTOLD
     lasting = max(least, 0 if copy.version else CURRENT_PER_DOWNLOAD * copy.took)
     _current[place] = (time.monotonic() + lasting, copy)
     return copy
 
 
-def _patiently(address: str, timeout: timedelta, folder: Path) -> Copy:
+def _patiently(file: WebFile, folder: Path) -> Copy:
     for tried in range(1, TRIES + 1):
         try:
-            return _refreshed(address, timeout, folder)
+            return _refreshed(file, folder)
         except PassingError as error:
             if tried == TRIES:
                 raise SourceAwayError(f"{error} Tried {TRIES} times.") from error
@@ -110,22 +119,22 @@ def _patiently(address: str, timeout: timedelta, folder: Path) -> Copy:
     raise AssertionError("unreachable")
 
 
-def _refreshed(address: str, timeout: timedelta, folder: Path) -> Copy:
+def _refreshed(file: WebFile, folder: Path) -> Copy:
     held = _held(folder)
-    with asked(address, timeout, held.version if held else Version()) as answer:
+    with asked(file, held.version if held else Version()) as answer:
         if answer is None and held is not None:
             os.utime(folder / NOTE)
             return held
         if answer is None:
-            raise PassingError(f"{address} answers as if its file were known already.")
-        copy = _downloaded(answer, address, timeout, folder)
+            raise PassingError(f"{file.address} answers as if its file were known already.")
+        copy = _downloaded(answer, file, folder)
     if copy.version:
-        with asked(address, timeout, copy.version) as newer:
+        with asked(file, copy.version) as newer:
             if newer is not None:
                 copy.path.unlink()
                 raise PassingError(
-                    f"the file at {address} changes while it is downloaded: put finished files "
-                    "there, by renaming them."
+                    f"the file at {file.address} changes while it is downloaded: put finished "
+                    "files there, by renaming them."
                 )
     note = {**asdict(copy), "path": copy.path.name, "bytes": copy.path.stat().st_size}
     write_atomically(folder / NOTE, json.dumps(note).encode())
@@ -145,14 +154,15 @@ def _held(folder: Path) -> Copy | None:
         return None
 
 
-def _downloaded(answer: HTTPResponse, address: str, timeout: timedelta, folder: Path) -> Copy:
+def _downloaded(answer: HTTPResponse, file: WebFile, folder: Path) -> Copy:
+    address = file.address
     begun = time.monotonic()
     part = folder / f".{uuid.uuid4().hex}.part"
     try:
-        with part.open("wb") as file:
-            _receive(answer, file, address, timeout)
-            file.flush()
-            os.fsync(file.fileno())
+        with part.open("wb") as target:
+            _receive(answer, target, file)
+            target.flush()
+            os.fsync(target.fileno())
         _decode(part, answer.headers.get("Content-Encoding", ""), address)
         kind = answer.headers.get_content_type() if answer.headers.get("Content-Type") else ""
         path = part.with_name(part.stem.removeprefix(".") + _ending(part, kind, answer, address))
@@ -166,20 +176,20 @@ def _downloaded(answer: HTTPResponse, address: str, timeout: timedelta, folder: 
     return Copy(path, Version.of(answer), kind, time.monotonic() - begun)
 
 
-def _receive(answer: HTTPResponse, file: IO[bytes], address: str, timeout: timedelta) -> None:
+def _receive(answer: HTTPResponse, target: IO[bytes], file: WebFile) -> None:
     """Write the body as it comes, in blocks."""
-    size = answer.length
-    if size is not None and size > shutil.disk_usage(Path(file.name).parent).free:
-        raise _no_space(address, Path(file.name).parent, size)
-    seconds = timeout.total_seconds()
+    address, seconds = file.address, file.timeout.total_seconds()
+    size, folder = answer.length, Path(target.name).parent
+    if size is not None and size > shutil.disk_usage(folder).free:
+        raise _no_space(address, folder, size)
     done = since = 0
     window = told = time.monotonic()
     while True:
-        with failures(address, timeout):
+        with failures(file):
             block = answer.read1(BLOCK)
         if not block:
             break
-        file.write(block)
+        target.write(block)
         done += len(block)
         now = time.monotonic()
         if now - window > seconds:

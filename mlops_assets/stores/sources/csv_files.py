@@ -46,7 +46,7 @@ class CsvFiles:
 
     @cached_property
     def _files(self) -> Files:
-        return find(self.source.path, self.folder, self.source.timeout)
+        return find(self.source, self.folder)
 
     def column_names(self) -> tuple[str, ...]:
         """The columns of the last file."""

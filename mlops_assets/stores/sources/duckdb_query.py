@@ -1,6 +1,6 @@
 """Rows of a query that DuckDB runs in this process; the stretch is part of what it optimises."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec.source import S3, DuckdbSource
+from mlops_assets.spec.source import ADDRESS, S3, DuckdbSource
 from mlops_assets.stores.sources.places import PASSING, s3
 from mlops_assets.stores.sources.reader import require
 from mlops_assets.stores.sources.times import first_date, utc
+from mlops_assets.stores.sources.web_files import WebFiles
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,11 @@ class DuckdbQuery:
             ) from None
         connection = duckdb.connect(":memory:")
         seconds = self.source.timeout.total_seconds()
-        clock = Timer(seconds, connection.interrupt)
-        clock.daemon = True
+        limit = _Limit(seconds, connection.interrupt)
+        web = WebFiles(limit.spared(self._copy))
         try:
-            self._prepare(connection)
-            clock.start()
+            self._prepare(connection, web)
+            limit.start()
             yield connection
         except duckdb.InterruptException as error:
             raise SourceAwayError(
@@ -104,6 +105,8 @@ class DuckdbQuery:
                 "source.timeout in defs.yaml."
             ) from error
         except (duckdb.Error, OSError) as error:
+            if web.failure is not None:
+                raise web.failure from error
             away = isinstance(error, OSError) and not isinstance(error, duckdb.Error)
             if away or isinstance(error, duckdb.IOException) or PASSING.search(str(error)):
                 raise SourceAwayError(
@@ -115,11 +118,17 @@ class DuckdbQuery:
                 f"DuckDB cannot run source.query: {error}. Correct it in defs.yaml."
             ) from error
         finally:
-            clock.cancel()
+            limit.stop()
             connection.close()
 
-    def _prepare(self, connection: Any) -> None:
-        # Nothing is fetched from DuckDB's servers: S3 is reached as for the other kinds.
+    def _copy(self, address: str) -> Path:
+        from mlops_assets.stores.sources.copies import copy_of
+        from mlops_assets.stores.sources.web import WebFile
+
+        return copy_of(WebFile(address, self.source.timeout)).path
+
+    def _prepare(self, connection: Any, web: WebFiles) -> None:
+        # Nothing is fetched from DuckDB's servers: S3 and the web are reached as for other kinds.
         connection.execute("SET autoinstall_known_extensions = false")
         connection.execute("SET autoload_known_extensions = false")
         connection.execute("SET TimeZone = 'UTC'")
@@ -128,6 +137,39 @@ class DuckdbQuery:
             from fsspec.implementations.arrow import ArrowFSWrapper
 
             connection.register_filesystem(ArrowFSWrapper(s3(self.source.timeout)))
+        if ADDRESS.search(self.source.query):
+            connection.register_filesystem(web)
+
+
+class _Limit:
+    """A query's time, which stands still while a file is downloaded."""
+
+    def __init__(self, seconds: float, interrupt: Callable[[], None]) -> None:
+        self._seconds, self._interrupt = seconds, interrupt
+        self._clock: Timer | None = None
+
+    def start(self) -> None:
+        """Interrupt the query in so many seconds from now."""
+        self._clock = Timer(self._seconds, self._interrupt)
+        self._clock.daemon = True
+        self._clock.start()
+
+    def stop(self) -> None:
+        """Let the query be."""
+        if self._clock is not None:
+            self._clock.cancel()
+
+    def spared(self, fetch: Callable[[str], Path]) -> Callable[[str], Path]:
+        """`fetch`, whose time is not the query's."""
+
+        def fetched(address: str) -> Path:
+            self.stop()
+            try:
+                return fetch(address)
+            finally:
+                self.start()
+
+        return fetched
 
 
 def _last_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
-from mlops_assets.spec.source import S3, is_web
+from mlops_assets.spec.source import S3, CsvSource, ParquetSource, is_web
 
 # What AWS calls a failure that may pass; all others (no access, no such bucket) stay.
 PASSING = re.compile(
@@ -43,7 +43,7 @@ def is_remote(path: str) -> bool:
     return path.startswith(S3)
 
 
-def find(path: str, folder: Path, timeout: timedelta) -> Files:
+def find(source: CsvSource | ParquetSource, folder: Path) -> Files:
     """The files that a source's path means.
 
     Of a folder these are all files below it whose names, and whose folders' names, begin with
@@ -52,10 +52,13 @@ def find(path: str, folder: Path, timeout: timedelta) -> Files:
     """
     from pyarrow.fs import LocalFileSystem
 
+    path, timeout = source.path, source.timeout
     if is_web(path):
         from mlops_assets.stores.sources.copies import copy_of
+        from mlops_assets.stores.sources.web import WebFile
 
-        return Files(LocalFileSystem(), (str(copy_of(path, timeout).path),), path)
+        copy = copy_of(WebFile(path, timeout, source.token_env))
+        return Files(LocalFileSystem(), (str(copy.path),), path)
     system = s3(timeout) if is_remote(path) else LocalFileSystem()
     place = path.removeprefix(S3) if is_remote(path) else str(folder / path)
     with reading(path):

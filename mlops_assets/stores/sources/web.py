@@ -5,6 +5,8 @@ after https. Nothing of an answer but its kind is told, and of an address that a
 query, which may hold a key.
 """
 
+import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -41,6 +43,7 @@ LOCKED = (
     HTTPStatus.FORBIDDEN,
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
 )
+TOKEN = re.compile(r"[\x21-\x7e]+")
 # A date tells two contents apart only if both cannot be of the same second.
 CLOCK = timedelta(seconds=1)
 
@@ -51,6 +54,33 @@ class PassingError(SourceAwayError):
     def __init__(self, message: str, pause: float = 0.0) -> None:
         super().__init__(message)
         self.pause = pause
+
+
+@dataclass(frozen=True)
+class WebFile:
+    """A file at an http(s) address, and how it is asked for.
+
+    `timeout` is for connecting and for each wait; the environment variable `token_env` holds a
+    bearer token, if there is one.
+    """
+
+    address: str
+    timeout: timedelta
+    token_env: str = ""
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header with the token. Raises SourceError if the variable holds none."""
+        if not self.token_env:
+            return {}
+        token = os.environ.get(self.token_env, "").strip()
+        if not TOKEN.fullmatch(token):
+            raise SourceError(
+                f"source.token_env names the environment variable {self.token_env!r}, which "
+                + ("holds no bearer token" if token else "is not set")
+                + f": export it with the token for {self.address}."
+            )
+        return {"Authorization": f"Bearer {token}"}
 
 
 @dataclass(frozen=True)
@@ -83,22 +113,26 @@ class Version:
 
 
 @contextmanager
-def asked(address: str, timeout: timedelta, known: Version) -> Iterator[HTTPResponse | None]:
+def asked(file: WebFile, known: Version) -> Iterator[HTTPResponse | None]:
     """The server's answer, not yet received; None if the file is still the `known` one.
 
     Raises PassingError or SourceAwayError for what may pass, SourceError for what stays.
     """
+    address = file.address
     headers = {**HEADERS, **known.conditions}
-    with failures(address, timeout):
+    token = file.authorization
+    with failures(file):
         try:
             request = Request(_encoded(address), headers=headers)  # noqa: S310
-            answer = _opener().open(request, timeout=timeout.total_seconds())
+            for name, value in token.items():
+                request.add_unredirected_header(name, value)
+            answer = _opener().open(request, timeout=file.timeout.total_seconds())
         except HTTPError as error:
             with error:
                 if error.code == HTTPStatus.NOT_MODIFIED:
                     answer = None
                 else:
-                    raise _refusal(address, error) from None
+                    raise _refusal(file, error) from None
     if answer is None:
         yield None
         return
@@ -112,16 +146,16 @@ def asked(address: str, timeout: timedelta, known: Version) -> Iterator[HTTPResp
 
 
 @contextmanager
-def failures(address: str, timeout: timedelta) -> Iterator[None]:
+def failures(file: WebFile) -> Iterator[None]:
     """Errors of the network as what they mean for a source."""
     try:
         yield
     except (InvalidURL, ValueError) as error:
         raise SourceError(
-            f"{address} is no address that can be asked: {error}. Correct source.path."
+            f"{file.address} is no address that can be asked: {error}. Correct source.path."
         ) from error
     except (OSError, HTTPException) as error:
-        raise _failure(address, timeout, error) from error
+        raise _failure(file, error) from error
 
 
 def without_query(address: str) -> str:
@@ -131,7 +165,7 @@ def without_query(address: str) -> str:
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows to http and https, and never from https to http."""
+    """Follows to http and https, never from https to http, and to others without the token."""
 
     def redirect_request(
         self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -143,7 +177,17 @@ class _Redirects(HTTPRedirectHandler):
                 f"{without_query(req.full_url)} leads on to {without_query(newurl)}: from "
                 f"{req.type} to {scheme} is not followed. Name the file's own https address."
             )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        found = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if found is not None and _origin(newurl) == _origin(req.full_url):
+            found.unredirected_hdrs.update(
+                {k: v for k, v in req.unredirected_hdrs.items() if k == "Authorization"}
+            )
+        return found
+
+
+def _origin(address: str) -> tuple[str, str]:
+    parts = urlsplit(address)
+    return parts.scheme, parts.netloc.lower()
 
 
 def _opener() -> OpenerDirector:
@@ -179,7 +223,8 @@ def _is_settled(modified: str, date: str) -> bool:
         return False
 
 
-def _refusal(address: str, error: HTTPError) -> SourceError:
+def _refusal(file: WebFile, error: HTTPError) -> SourceError:
+    address = file.address
     told = f"{address} answers with {error.code} {error.reason}"
     if error.code in BUSY or error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return PassingError(f"{told}: try again later.", _pause(error))
@@ -190,8 +235,14 @@ def _refusal(address: str, error: HTTPError) -> SourceError:
         )
     if error.code in LOCKED:
         return SourceError(
-            f"{told}: it wants a login, which a source at an http address has not. Put the file "
-            "where it can be read, in s3://, or fetch it with a function (kind: python)."
+            f"{told}: "
+            + (
+                f"it refuses the token of the variable {file.token_env}: renew it."
+                if file.token_env
+                else "it wants a login. Name the variable with its bearer token as "
+                "source.token_env (`mlops new --token-env`), or fetch the file with a function "
+                "(kind: python)."
+            )
         )
     if error.code < HTTPStatus.BAD_REQUEST:
         return SourceError(
@@ -208,13 +259,14 @@ def _pause(error: HTTPError) -> float:
         return 0.0
 
 
-def _failure(address: str, timeout: timedelta, error: Exception) -> SourceError:
+def _failure(file: WebFile, error: Exception) -> SourceError:
+    address = file.address
     reason = getattr(error, "reason", None)
     cause = reason if isinstance(reason, Exception) else error
     if isinstance(cause, TimeoutError):
         return SourceAwayError(
-            f"{address} does not answer within {timeout.total_seconds():g} s: check the network "
-            "and the address; raise source.timeout if it is only slow."
+            f"{address} does not answer within {file.timeout.total_seconds():g} s: check the "
+            "network and the address; raise source.timeout if it is only slow."
         )
     if isinstance(cause, ssl.SSLCertVerificationError):
         return SourceError(

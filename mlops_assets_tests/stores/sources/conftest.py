@@ -1,4 +1,4 @@
-"""A real S3-compatible server, as a process of its own that can be stopped."""
+"""Real servers: S3-compatible, as a process of its own that can be stopped, and of the web."""
 
 import os
 import signal
@@ -8,9 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mlops_assets.stores.sources import copies
+from mlops_assets_tests.site import Site, serving
 
 START = (
     "import logging, sys; logging.disable(); from moto.server import main; "
@@ -83,3 +87,14 @@ def stopped_s3(s3_server: S3Server) -> Iterator[S3Server]:
     s3_server.signal(signal.SIGSTOP)
     yield s3_server
     s3_server.signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A server, a home of its own for the copies, and short pauses between attempts."""
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(copies, "FIRST_PAUSE", 0.01)
+    (tmp_path / "www").mkdir()
+    with serving(tmp_path / "www") as found:
+        yield found

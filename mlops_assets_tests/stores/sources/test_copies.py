@@ -3,7 +3,7 @@
 import bz2
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import pytest
 from mlops_assets.domain.errors import SourceAwayError, SourceError
 from mlops_assets.spec.source import CsvSource, ParquetSource, Source
 from mlops_assets.stores.sources import column_names, copies, newest, timeless
-from mlops_assets.stores.sources.copies import copy_of
-from mlops_assets_tests.site import Handler, Site, says, serving
+from mlops_assets.stores.sources.copies import Copy, copy_of
+from mlops_assets.stores.sources.web import WebFile
+from mlops_assets_tests.site import Handler, Site, says
 from mlops_assets_tests.stores.sources.samples import (
     COLUMNS,
     DAY,
@@ -28,17 +29,6 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A server, a home of its own for the copies, and short pauses between attempts."""
-    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(copies, "FIRST_PAUSE", 0.01)
-    (tmp_path / "www").mkdir()
-    with serving(tmp_path / "www") as found:
-        yield found
-
-
-@pytest.fixture
 def ask_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if every reading were in a process of its own."""
     monkeypatch.setattr(copies, "CURRENT_SECONDS", -1)
@@ -46,8 +36,12 @@ def ask_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "CURRENT_PER_DOWNLOAD", -1)
 
 
+def held(address: str) -> Copy:
+    return copy_of(WebFile(address, SECOND))
+
+
 def content(address: str, timeout: timedelta = 5 * SECOND) -> bytes:
-    return copy_of(address, timeout).path.read_bytes()
+    return copy_of(WebFile(address, timeout)).path.read_bytes()
 
 
 def from_csv(text: bytes) -> Callable[[Path], tuple[Source, bytes]]:
@@ -112,7 +106,7 @@ def test_a_server_that_looks_at_no_condition_is_believed_by_its_headers(
     answer = says(200, b"a\n1\n", ETag='"1"')
     address = site.trick("rows.csv", answer, answer, answer, says(200, b"a\n2\n", ETag='"2"'))
     assert content(address) == b"a\n1\n"
-    first = copy_of(address, SECOND).path
+    first = held(address).path
     site.trick("rows.csv", says(304))
     assert content(address) == b"a\n2\n"
     assert first.exists()
@@ -133,7 +127,7 @@ def test_a_file_that_changes_while_it_is_downloaded_is_downloaded_again(site: Si
 
     site.etags = True
     assert content(site.trick("rows.csv", changing)) == b"a\n2\n"
-    names = {path.name for path in (copy_of(f"{site.url}/rows.csv", SECOND).path.parent).iterdir()}
+    names = {path.name for path in (held(f"{site.url}/rows.csv").path.parent).iterdir()}
     assert len(names - {"lock", "copy.json"}) == 1
 
 
@@ -149,7 +143,7 @@ def test_readers_of_the_copy_before_may_end_and_older_ones_are_removed(
     found = []
     for number in range(4):
         address = site.write("rows.csv", f"a\n{number}\n")
-        found.append(copy_of(address, SECOND).path)
+        found.append(held(address).path)
     assert [path.exists() for path in found] == [False, False, True, True]
 
 
@@ -157,7 +151,7 @@ def test_what_a_killed_download_left_is_removed_and_a_damaged_copy_replaced(
     site: Site, ask_always: None
 ):
     address = site.write("rows.csv", "a\n1\n")
-    copy = copy_of(address, SECOND)
+    copy = held(address)
     part = copy.path.parent / ".dead.part"
     part.write_bytes(b"half")
     copy.path.write_bytes(b"a\n")
@@ -169,9 +163,9 @@ def test_what_a_killed_download_left_is_removed_and_a_damaged_copy_replaced(
 def test_copies_of_models_that_are_gone_are_removed(site: Site, ask_always: None):
     import os
 
-    old = copy_of(site.write("old.csv", "a\n1\n"), SECOND).path
+    old = held(site.write("old.csv", "a\n1\n")).path
     os.utime(old.parent / "copy.json", (0, 0))
-    copy_of(site.write("new.csv", "a\n1\n"), SECOND)
+    held(site.write("new.csv", "a\n1\n"))
     assert not old.exists()
 
 
@@ -204,7 +198,7 @@ def test_what_passes_is_tried_three_times(what: str, site: Site):
     address = site.trick("rows.csv", trick, trick)
     assert content(address) == b"a\n1\n"
     copies._current.clear()
-    copy_of(address, SECOND).path.unlink()
+    held(address).path.unlink()
     copies._current.clear()
     site.trick("rows.csv", trick, trick, trick)
     with pytest.raises(SourceAwayError, match=words) as found:
@@ -215,12 +209,12 @@ def test_what_passes_is_tried_three_times(what: str, site: Site):
 
 def test_a_failure_leaves_the_copy_that_was_there(site: Site, ask_always: None):
     address = site.write("rows.csv", "a\n1\n")
-    before = copy_of(address, SECOND)
+    before = held(address)
     site.trick("rows.csv", *[broken_off] * 3)
     with pytest.raises(SourceAwayError):
         content(address)
     assert before.path.read_bytes() == b"a\n1\n"
-    assert copy_of(address, SECOND).path == before.path
+    assert held(address).path == before.path
 
 
 AWAY = {404: "is not there", 410: "is not there"}
@@ -354,7 +348,16 @@ def test_errors_of_a_table_name_its_address(site: Site, tmp_path: Path):
 
 
 def test_the_note_of_a_copy_holds_no_address(site: Site):
-    copy = copy_of(site.write("rows.csv", "a\n1\n"), SECOND)
+    copy = held(site.write("rows.csv", "a\n1\n"))
     note = json.loads((copy.path.parent / "copy.json").read_text())
     assert set(note) == {"path", "version", "type", "took", "bytes"}
     assert note["type"] == "text/csv"
+
+
+def test_a_long_download_tells_how_far_it_has_come(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(copies, "TOLD_EVERY", -1)
+    address = site.write("rows.csv", b"x" * 3_000_000)
+    content(address)
+    assert caplog.messages[-1] == f"{address}: 3.0 MB of 3.0 MB received"
