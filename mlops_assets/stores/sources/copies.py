@@ -7,33 +7,34 @@ one before it are kept, so that who reads the older one may end.
 """
 
 import errno
-import gzip
 import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from mlops_assets.domain.errors import SourceAwayError, SourceError
 from mlops_assets.settings import Settings
 from mlops_assets.stores.files import write_atomically
+from mlops_assets.stores.sources.contents import decode, ending
 from mlops_assets.stores.sources.web import (
     PassingError,
     Version,
     WebFile,
     asked,
     failures,
-    without_query,
+    place,
 )
 
 logger = logging.getLogger(__name__)
@@ -55,13 +56,6 @@ BLOCK = 1 << 20
 # Unused for so long, a copy is of a model that is gone.
 KEPT = timedelta(days=30)
 NOTE = "copy.json"
-COMPRESSED = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst", b"\x04\x22\x4d\x18": ".lz4"}
-BZIP2 = re.compile(rb"BZh\d1AY&SY")
-PAGE = re.compile(
-    rb"(\xef\xbb\xbf)?\s*<(!doctype|!--|\?xml|(html|head|body|title|meta|script|svg|rss)[\s>])",
-    re.IGNORECASE,
-)
-POINTER = b"version https://git-lfs.github.com/spec/"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -94,17 +88,35 @@ def copy_of(file: WebFile) -> Copy:
     it is refused or no table.
     """
     folder = Settings.load().downloads / hashlib.sha256(file.address.encode()).hexdigest()[:16]
-    place = (os.getpid(), folder, file.token_env)
-    until, copy = _current.get(place, (0.0, None))
+    reader = (os.getpid(), folder, file.token_env)
+    until, copy = _current.get(reader, (0.0, None))
     if copy is not None and time.monotonic() < until and copy.path.exists():
         return copy
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        copy = _patiently(file, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(file, folder):
+            copy = _patiently(file, folder)
+    except OSError as error:
+        raise _no_place(file, folder, error) from error
     least = CURRENT_SECONDS if copy.version else CURRENT_SECONDS_UNTOLD
     lasting = max(least, 0 if copy.version else CURRENT_PER_DOWNLOAD * copy.took)
-    _current[place] = (time.monotonic() + lasting, copy)
+    _current[reader] = (time.monotonic() + lasting, copy)
     return copy
+
+
+@contextmanager
+def _alone(file: WebFile, folder: Path) -> Iterator[None]:
+    """One process at a time: the next one finds the copy that it needs."""
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=TOLD_EVERY)
+    except Timeout:
+        logger.info("%s: waiting for another process that downloads it", file.address)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _patiently(file: WebFile, folder: Path) -> Copy:
@@ -155,7 +167,6 @@ def _held(folder: Path) -> Copy | None:
 
 
 def _downloaded(answer: HTTPResponse, file: WebFile, folder: Path) -> Copy:
-    address = file.address
     begun = time.monotonic()
     part = folder / f".{uuid.uuid4().hex}.part"
     try:
@@ -163,14 +174,11 @@ def _downloaded(answer: HTTPResponse, file: WebFile, folder: Path) -> Copy:
             _receive(answer, target, file)
             target.flush()
             os.fsync(target.fileno())
-        _decode(part, answer.headers.get("Content-Encoding", ""), address)
+        at = place(file, answer)
+        decode(part, answer.headers.get("Content-Encoding", ""), at)
         kind = answer.headers.get_content_type() if answer.headers.get("Content-Type") else ""
-        path = part.with_name(part.stem.removeprefix(".") + _ending(part, kind, answer, address))
+        path = part.with_name(part.stem.removeprefix(".") + ending(part, kind, at))
         part.replace(path)
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise _no_space(address, folder) from error
-        raise
     finally:
         part.unlink(missing_ok=True)
     return Copy(path, Version.of(answer), kind, time.monotonic() - begun)
@@ -181,7 +189,7 @@ def _receive(answer: HTTPResponse, target: IO[bytes], file: WebFile) -> None:
     address, seconds = file.address, file.timeout.total_seconds()
     size, folder = answer.length, Path(target.name).parent
     if size is not None and size > shutil.disk_usage(folder).free:
-        raise _no_space(address, folder, size)
+        raise _no_space(file, folder, size)
     done = since = 0
     window = told = time.monotonic()
     while True:
@@ -205,64 +213,33 @@ def _receive(answer: HTTPResponse, target: IO[bytes], file: WebFile) -> None:
         raise PassingError(f"{address} ends after {done:,} of {size:,} bytes.")
 
 
-def _decode(part: Path, encoding: str, address: str) -> None:
-    """Undo a compression of the transfer, which was not asked for."""
-    if encoding.lower() in ("", "identity"):
-        return
-    if encoding.lower() not in ("gzip", "x-gzip"):
-        raise SourceError(f"{address} comes with the content encoding {encoding!r}: use gzip.")
-    decoded = part.with_suffix(".decoded")
-    try:
-        with gzip.open(part) as source, decoded.open("wb") as target:
-            shutil.copyfileobj(source, target, BLOCK)
-        decoded.replace(part)
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise PassingError(f"{address} comes with broken gzip: {error}.") from error
-    finally:
-        decoded.unlink(missing_ok=True)
-
-
-def _ending(part: Path, kind: str, answer: HTTPResponse, address: str) -> str:
-    """The ending that tells a reader the compression. Raises SourceError for what is no table."""
-    with part.open("rb") as file:
-        start = file.read(512)
-    what = ""
-    if PAGE.match(start) or (kind == "text/html" and start.lstrip().startswith(b"<")):
-        what = (
-            "a web page or another document with markup, not a table. A source is the address of "
-            "one file, which a browser would download (on GitHub: Raw); a page that lists files "
-            "cannot be read"
-        )
-    elif start.startswith(b"PK\x03\x04"):
-        what = "a ZIP archive or a spreadsheet. Put the table itself there, as CSV or Parquet"
-    elif start.startswith(POINTER):
-        what = "a pointer of Git LFS. Name the address of the file that it points to"
-    if what:
-        final = answer.geturl()
-        led = f", where {without_query(final)} answers," if final != address else ""
-        sent = f" (sent as {kind})" if kind else ""
-        raise SourceError(f"at {address}{led} is {what}{sent}.")
-    if BZIP2.match(start):
-        return ".bz2"
-    return next((end for mark, end in COMPRESSED.items() if start.startswith(mark)), "")
-
-
 def _tidy(folder: Path, kept: set[Path]) -> None:
     """Remove older copies of this file, what broken downloads left, and copies long unused."""
     for path in folder.iterdir():
         if path not in kept and path.name not in (NOTE, "lock"):
             path.unlink(missing_ok=True)
-    for note in folder.parent.glob(f"*/{NOTE}"):
-        if time.time() - note.stat().st_mtime > KEPT.total_seconds():
-            shutil.rmtree(note.parent, ignore_errors=True)
+    for other in folder.parent.iterdir():
+        used = max((path.stat().st_mtime for path in other.glob("*.json")), default=None)
+        used = other.stat().st_mtime if used is None else used
+        if time.time() - used > KEPT.total_seconds():
+            shutil.rmtree(other, ignore_errors=True)
 
 
-def _no_space(address: str, folder: Path, size: int | None = None) -> SourceError:
+def _no_space(file: WebFile, folder: Path, size: int | None = None) -> SourceError:
     free = _megabytes(shutil.disk_usage(folder).free)
     needed = f" of {_megabytes(size)}" if size else ""
     return SourceError(
-        f"{folder} has no space for a copy{needed} of {address} ({free} are free): make room, or "
-        "set MLOPS_HOME to a larger disk."
+        f"{folder} has no space for a copy{needed} of {file.address} ({free} are free): make room, "
+        "or set MLOPS_HOME to a larger disk."
+    )
+
+
+def _no_place(file: WebFile, folder: Path, error: OSError) -> SourceError:
+    if error.errno in NO_SPACE:
+        return _no_space(file, folder)
+    return SourceError(
+        f"no copy of {file.address} can be kept in {folder}: {error}. Set MLOPS_HOME to a folder "
+        "that may be written to."
     )
 
 

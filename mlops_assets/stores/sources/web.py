@@ -158,6 +158,13 @@ def failures(file: WebFile) -> Iterator[None]:
         raise _failure(file, error) from error
 
 
+def place(file: WebFile, answer: HTTPResponse) -> str:
+    """The address, and the one that the server led to."""
+    final = answer.geturl()
+    led = f", where {without_query(final)} answers," if final != _encoded(file.address) else ""
+    return f"{file.address}{led}"
+
+
 def without_query(address: str) -> str:
     """The address as far as it holds no key that a server may have put there."""
     parts = urlsplit(address)
@@ -173,6 +180,7 @@ class _Redirects(HTTPRedirectHandler):
         """Refuse what leads elsewhere."""
         scheme = urlsplit(newurl).scheme
         if not is_web(newurl) or (req.type == "https" and scheme != "https"):
+            fp.close()
             raise SourceError(
                 f"{without_query(req.full_url)} leads on to {without_query(newurl)}: from "
                 f"{req.type} to {scheme} is not followed. Name the file's own https address."

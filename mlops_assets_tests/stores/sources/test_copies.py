@@ -3,7 +3,10 @@
 import bz2
 import gzip
 import json
+import resource
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -165,8 +168,12 @@ def test_copies_of_models_that_are_gone_are_removed(site: Site, ask_always: None
 
     old = held(site.write("old.csv", "a\n1\n")).path
     os.utime(old.parent / "copy.json", (0, 0))
+    nothing = old.parent.with_name("nothing")
+    nothing.mkdir()
+    os.utime(nothing, (0, 0))
     held(site.write("new.csv", "a\n1\n"))
     assert not old.exists()
+    assert not nothing.exists()
 
 
 def broken_off(handler: Handler) -> None:
@@ -231,36 +238,6 @@ def test_what_a_server_refuses_is_asked_for_once(status: int, site: Site):
     assert len(site.seen) == 1
 
 
-NO_TABLES = {
-    "a web page": (b"\n <!DOCTYPE html><title>Sign in</title>", "text/html"),
-    "a web page ": (b"<div>list</div>", "text/html"),
-    "a web page  ": (b'<?xml version="1.0"?><Error/>', "application/xml"),
-    "a ZIP archive": (b"PK\x03\x04rest", "application/zip"),
-    "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "text/plain"),
-}
-
-
-@pytest.mark.parametrize("what", NO_TABLES)
-def test_what_came_back_is_named(what: str, site: Site):
-    body, kind = NO_TABLES[what]
-    address = site.trick("rows.csv", says(200, body, Content_Type=kind))
-    with pytest.raises(SourceError, match=rf"is {what.strip()}.*\(sent as {kind}\)"):
-        content(address)
-
-
-def test_a_table_whose_names_stand_in_brackets_is_no_page(site: Site):
-    text = b"<TICKER>,<DATE>\nX,2024-01-01\n"
-    assert content(site.write("rows.csv", text)) == text
-
-
-def test_a_login_page_that_one_is_led_to_is_named_without_its_query(site: Site):
-    site.trick("login?key=s3cret", says(200, b"<html>", Content_Type="text/html"))
-    address = site.trick("rows.csv", says(302, Location="/login?key=s3cret"))
-    with pytest.raises(SourceError, match=r"/login answers, is a web page") as found:
-        content(address)
-    assert "s3cret" not in str(found.value)
-
-
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_other_addresses_are_followed(code: int, site: Site):
     target = site.write("real.csv", "a\n1\n")
@@ -276,15 +253,6 @@ def test_a_circle_and_other_kinds_of_addresses_are_not_followed(site: Site, tmp_
     for target in (f"file://{tmp_path}/secret", "ftp://127.0.0.1/x", "data:text/csv,a"):
         with pytest.raises(SourceError, match="leads on"):
             content(site.trick("x.csv", says(302, Location=target)))
-
-
-def test_a_compression_of_the_transfer_is_undone(site: Site, tmp_path: Path):
-    local, body = from_parquet(tmp_path)
-    sent = says(200, gzip.compress(body), Content_Encoding="gzip")
-    remote = local.model_copy(update={"path": site.trick("rows.parquet", sent)})
-    assert rows(remote, tmp_path).equals(rows(local, tmp_path))
-    with pytest.raises(SourceError, match="content encoding 'br'"):
-        content(site.trick("other.csv", says(200, b"x", Content_Encoding="br")))
 
 
 def silent(handler: Handler) -> None:
@@ -331,6 +299,51 @@ def test_a_file_that_is_too_large_for_the_disk_is_refused_at_once(site: Site):
     with pytest.raises(SourceError, match=r"no space for a copy of 100,000,000,000\.0 MB"):
         content(address)
     assert list((Path(site.folder).parent / "home").rglob("*.part")) == []
+
+
+def test_a_disk_that_is_full_is_named_and_nothing_is_left(site: Site, tmp_path: Path):
+    """The limit of a process stands for the end of the disk."""
+    import signal
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    address = site.write("rows.csv", b"x" * 3_000_000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with pytest.raises(SourceError, match=rf"has no space for a copy of {address}"):
+            content(address)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert [path.name for path in (tmp_path / "home" / "downloads").glob("*/*")] == ["lock"]
+
+
+def test_a_home_that_cannot_hold_copies_is_named(site: Site, tmp_path: Path):
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(SourceError, match=r"can be kept in .*home/downloads.*MLOPS_HOME"):
+        content(site.write("rows.csv", "a\n"))
+
+
+def test_readers_at_the_same_time_share_a_download(
+    site: Site, ask_always: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(copies, "TOLD_EVERY", 0.01)
+    go = threading.Event()
+
+    def slowly(handler: Handler) -> None:
+        go.wait(20)
+        handler.answer(200, b"a\n1\n", ETag='"1"')
+
+    site.etags = True
+    site.write("rows.csv", "a\n1\n")
+    address = site.trick("rows.csv", slowly, *[says(304)] * 9)
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(content, address) for _ in range(4)]
+        while "waiting for another process" not in caplog.text:
+            threading.Event().wait(0.01)
+        go.set()
+        assert {one.result() for one in found} == {b"a\n1\n"}
+    assert site.downloads == 1
 
 
 def test_errors_of_a_table_name_its_address(site: Site, tmp_path: Path):
