@@ -19,13 +19,23 @@ END = datetime(2026, 1, 17, tzinfo=UTC)
 def lived(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Lived:
     """Eight days of parcels against real servers; near ones take the longest from the twelfth."""
     root = tmp_path_factory.mktemp("live")
-    # A calendar, so what happens on which day does not depend on what a retrain is worth; the one
-    # of the fourteenth is trained on the days before and after the change.
+    # The past of a zone is looked up. A calendar, so what happens on which day does not depend on
+    # what a retrain is worth; the one of the fourteenth is trained on the days before and after
+    # the change.
     add_parcels(
         root / "models",
         "parcels",
         days=18,
         label={"column": "hours", "above": 24, "known_after": "PT3H"},
+        history=[
+            {
+                "name": "zone_weight",
+                "entity": "zone",
+                "aggregate": "mean",
+                "column": "weight",
+                "window": "2d",
+            }
+        ],
         monitoring={"wait": "PT6H", "min_rows": 100},
         training={
             "window": {"min": 2, "last": 2},
@@ -82,6 +92,17 @@ def test_what_was_answered_over_http_is_what_the_fitted_pipeline_says(lived: Liv
         difference = np.abs(expected - both[output_columns(contract)].to_numpy()).max(axis=1)
         assert (difference <= 1e-5).mean() >= 0.999
         assert difference.max() <= 0.01
+
+
+def test_what_was_looked_up_is_what_the_lake_has_of_each_day(lived: Lived):
+    """Days that were over were ingested and published before requests came."""
+    lake, keys = lived.stores.lake, ["entity", "event_time"]
+    served = lake.read(lived.model.name, "predictions").to_pandas()
+    features = lake.read(lived.model.name, "features").to_pandas()
+    both = served.merge(features[[*keys, "zone_weight"]], on=keys, suffixes=("", "_in_the_lake"))
+    assert len(both) == len(served)
+    assert both["zone_weight"].nunique() > 20
+    np.testing.assert_array_equal(both["zone_weight"], both["zone_weight_in_the_lake"])
 
 
 def test_nothing_is_left_behind(lived: Lived):

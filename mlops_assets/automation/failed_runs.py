@@ -16,6 +16,7 @@ LAST_ASSETS = {
     "watch": "performance_estimate",
     "close": "retrain_decision",
     "restate": "performance_report",
+    "publish": "online_history",
     "train": "challenger",
 }
 

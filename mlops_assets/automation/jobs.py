@@ -1,4 +1,4 @@
-"""A model's jobs: ingest, watch, close and restate a period, train, backtest, roll back."""
+"""A model's jobs: ingest, watch, close, restate a period; publish, train, backtest, roll back."""
 
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
@@ -81,6 +81,12 @@ def jobs(model: Model, refresh_cards: RefreshCards) -> dict[str, Any]:
         ),
         _rollback(model, refresh_cards),
     ]
+    if online:
+        found.append(
+            _asset_job(
+                model, "publish", online, "Publish what requests look up anew; no source is read."
+            )
+        )
     return {job.name.removeprefix(job_name(model, "")): job for job in found}
 
 

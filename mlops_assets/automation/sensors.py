@@ -15,6 +15,7 @@ from mlops_assets.automation.past_runs import (
     in_flight,
     materialized,
 )
+from mlops_assets.automation.publishing import publication
 from mlops_assets.domain.due import Due, Work, due
 from mlops_assets.resources import MODEL_TAG, Stores
 from mlops_assets.spec import Model
@@ -25,7 +26,7 @@ def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.Senso
 
     @dg.sensor(
         name=f"{model.name}__new_periods",
-        jobs=[jobs["ingest"], jobs["watch"], jobs["close"]],
+        jobs=[jobs[name] for name in ("ingest", "watch", "close", "publish") if name in jobs],
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Ingests periods that are over, watches those that wait for their labels, and "
@@ -37,7 +38,7 @@ def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.Senso
         ended = out_of_service(model, stores)
         if ended:
             return dg.SkipReason(ended)
-        running = in_flight(context.instance, model, ("ingest", "watch", "close"))
+        running = in_flight(context.instance, model, ("ingest", "watch", "close", "publish"))
         if running:
             return dg.SkipReason(f"run {running} is at work on periods of {model.name}")
         now = stores.clock.now()
@@ -57,6 +58,11 @@ def new_periods(model: Model, jobs: Mapping[str, Any], seconds: int) -> dg.Senso
             failed=failed,
             alone=alone,
         )
+        # Reading periods publishes them; watching does not.
+        if not found or found[0].work == "watch":
+            again = publication(context.instance, model, stores)
+            if again:
+                return again
         if not found:
             return dg.SkipReason(
                 f"at {now:%Y-%m-%d %H:%M} no period of {model.name} wants work"

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.automation.past_runs import IN_PROGRESS, has_ended
+from mlops_assets.automation.past_runs import IN_PROGRESS, has_ended, materialized
 from mlops_assets.cli.client import HttpClient
 from mlops_assets.cli.loops import Sent
 from mlops_assets.domain.due import begun
@@ -152,14 +152,14 @@ class LiveLoop:
         now = self._stores.clock.now()
         newest = sources.newest(spec.source, model.folder, event_time=spec.event_time, until=now)
         over = begun(model.calendar, now, newest)
-        if not over:
-            return True
-        end = model.calendar.bounds(over[-1]).end
-        if self._published_until() >= end:
-            return True
-        return self._running("ingest", "close") is None and has_ended(
-            self._instance, model, over[-1]
-        )
+        ingested = materialized(self._instance, model, "features")
+        if over and over[-1] not in ingested and not has_ended(self._instance, model, over[-1]):
+            return False
+        if self._running("ingest", "close", "publish") is not None:
+            return False
+        ready = ingested.intersection(model.calendar.closed(now))
+        # Also no more than that: windows would not reach back from the replayed time.
+        return not ready or self._published_until() == model.calendar.bounds(max(ready)).end
 
     def _published_until(self) -> datetime:
         try:
@@ -179,8 +179,8 @@ class LiveLoop:
         return None
 
     def _raise_if_failed(self) -> None:
-        """A failed ingest or close is an error of the loop, told at once."""
-        for job in ("ingest", "close"):
+        """A failed ingest, close or publication is an error of the loop, told at once."""
+        for job in ("ingest", "close", "publish"):
             found = self._instance.get_runs(
                 dg.RunsFilter(
                     job_name=f"{self._model.name}__{job}",

@@ -13,13 +13,14 @@ from mlops_assets.domain.evaluation import row_losses
 from mlops_assets.domain.features import as_arrays, model_frame
 from mlops_assets.domain.labels import LABEL, encode
 from mlops_assets.domain.timeline import PeriodRow
+from mlops_assets.domain.wording import counted
 from mlops_assets.resources import Stores
 from mlops_assets.settings import Settings
 from mlops_assets.spec import Model
 from mlops_assets.stores import monitoring, verdicts
 from mlops_assets.stores.bundles import load_scorer
 from mlops_assets.stores.clock import Clock
-from mlops_assets.stores.traffic import requests
+from mlops_assets.stores.traffic import records, together, with_key
 
 Say = Callable[[str], None]
 # One in so many of a period's requests may find a training at work.
@@ -35,12 +36,17 @@ def replay(
     what follows from them holds from the nearest beginning of a period on: so a period is judged
     after the `Model.label_delay` periods that follow it were served. What is older than the first
     period is ingested, and the first version trained, before anything is served.
+
+    Raises ServiceError if the first version was released after the first period: it may have
+    learned from what it would be asked, and the loop judges only what came after it.
     """
     clock = Clock(settings.clock_file)
     stores = Stores.of(settings)
     wait, delay = model.spec.monitoring.wait, model.label_delay
-    clock.set(begins_at(model, periods[0]))
     released = stores.releases.history(model.name)
+    if released:
+        _raise_if_before(model, periods[0], released[0].loop_time)
+    clock.set(begins_at(model, periods[0]))
     say(
         f"ingesting history up to {periods[0]}; version {released[-1].to_version} serves"
         if released
@@ -78,6 +84,19 @@ def replay(
     loop.finish()
 
 
+def _raise_if_before(model: Model, period: str, first_release: str) -> None:
+    released = datetime.fromisoformat(first_release)
+    if model.calendar.bounds(period).end > released:
+        return
+    raise ServiceError(
+        f"the first version of {model.name} was released at {released:%Y-%m-%d %H:%M} of the "
+        f"loop's time, after {period}: it may know what it would be asked, and nothing before it "
+        "is judged. Replay what came after, or begin with an empty MLOPS_HOME; where `mlops up` "
+        f"is to come first, say `mlops clock --set {begins_at(model, period):%Y-%m-%dT%H:%M}` "
+        "before it"
+    )
+
+
 def _undecided(model: Model, period: str, sent: Sent) -> str:
     told = f"no decision was made on {period} of {model.name}"
     if not sent.failed:
@@ -104,6 +123,7 @@ def _serve(
     A training that the last decision asked for is done after a small part of a real period: the
     requests of that part find it at work, all others are answered by what it released.
     """
+    say = _once(say)
     traffic = _traffic(stores, model, period, served, say)
     early = len(traffic) // EARLY_SHARE
     sent, swap = loop.send(traffic[:early]), None
@@ -116,6 +136,18 @@ def _serve(
     return sent, swap, now
 
 
+def _once(say: Say) -> Say:
+    """Say what was not said before."""
+    told: set[str] = set()
+
+    def once(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            say(text)
+
+    return once
+
+
 def _traffic(
     stores: Stores, model: Model, period: str, version: str, say: Say
 ) -> list[list[dict[str, Any]]]:
@@ -125,7 +157,12 @@ def _traffic(
     if added:
         names = ", ".join(added)
         say(f"{period}: version {version} was trained before it could see {names}: asked without")
-    return requests(model, period, contract)
+    found = records(model, period, contract)
+    asked = with_key(model, contract, found)
+    if len(asked) < len(found):
+        left_out = counted(len(found) - len(asked), "row")
+        say(f"{period}: {left_out} without {model.spec.entity}, whose past is looked up: not asked")
+    return together(model, asked)
 
 
 def _contract(stores: Stores, model: Model, version: str) -> Contract:

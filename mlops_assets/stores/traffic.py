@@ -16,9 +16,14 @@ def requests(
     model: Model, period: str, contract: Contract | None = None
 ) -> list[list[dict[str, Any]]]:
     """The period's records, those of the same moment asked for together; see `records`."""
+    return together(model, records(model, period, contract))
+
+
+def together(model: Model, asked: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Records in order of time as requests: a moment's are asked for together, 50 at most."""
     name = model.spec.event_time
     found: list[list[dict[str, Any]]] = []
-    for record in records(model, period, contract):
+    for record in asked:
         full = not found or len(found[-1]) >= MOST_RECORDS
         if full or found[-1][0][name] != record[name]:
             found.append([])
@@ -53,6 +58,17 @@ def records(model: Model, period: str, contract: Contract | None = None) -> list
         {name: _json_value(inputs.get(name), row[name]) for name in names}
         for row in rows.select(names).to_pylist()
     ]
+
+
+def with_key(model: Model, contract: Contract, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without those that lack the entity whose past the contract looks up.
+
+    One of them would have its whole request refused, and `validated_data` sets such rows apart.
+    """
+    entity = model.spec.entity
+    if all(rule.key != entity for rule in contract.history):
+        return asked
+    return [record for record in asked if record[entity] is not None]
 
 
 def _json_value(kind: ColumnType | None, value: Any) -> Any:

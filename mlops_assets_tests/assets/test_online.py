@@ -200,3 +200,18 @@ def test_a_period_that_is_over_and_not_published_is_told(loop: Loop, answered: p
     assert check.description == (
         "published until 2026-01-11 00:00, periods were over until 2026-01-12 00:00"
     )
+
+
+def test_a_clock_that_is_set_back_has_the_past_published_as_of_then(
+    loop: Loop, answered: pd.DataFrame
+):
+    loop.at("2026-01-10T01:00")
+    (request,) = loop.tick("regulars__new_periods").run_requests
+    assert request.job_name == "regulars__publish"
+    done = loop.follow(request)
+    assert done.success, errors(done)
+    assert checks(done)["published_in_time"].passed
+    state = loop.stores.online.published("regulars")
+    assert state is not None
+    assert state.until == utc("2026-01-10").timestamp() * 1_000_000
+    assert not loop.tick("regulars__new_periods").run_requests

@@ -1,6 +1,6 @@
 """What a live replay waits for, on a real store and instance; whole ones are in test_live_loop."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import dagster as dg
@@ -36,21 +36,51 @@ def publish(settings: Settings, until: datetime) -> None:
     store.publish("regulars", [], since=None, until=int(until.timestamp() * 1_000_000))
 
 
+def ingest(settings: Settings, *periods: str) -> None:
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        for period in periods:
+            found = dg.AssetMaterialization(["regulars", "features"], partition=period)
+            instance.report_runless_asset_event(found)
+
+
 def test_a_live_replay_waits_until_what_is_over_is_published(prepared: Settings, regulars: Model):
-    polls: Iterator[datetime] = iter([utc("2026-01-10"), utc("2026-01-11")])
+    # The newest day is ingested, and then published, step by step.
+    steps: Iterator[Callable[[], None]] = iter(
+        [
+            lambda: ingest(prepared, "2026-01-09", "2026-01-10"),
+            lambda: publish(prepared, utc("2026-01-10")),
+            lambda: publish(prepared, utc("2026-01-11")),
+        ]
+    )
+    with LiveLoop(prepared, regulars, NOWHERE, watch=lambda: next(steps)()) as loop:
+        loop.settle(None)
+        assert list(steps) == []
+
+
+def test_nothing_more_is_waited_for_after_the_last_row(prepared: Settings, regulars: Model):
+    ingest(prepared, "2026-01-12")
+    publish(prepared, utc("2026-01-13"))
+    Clock(prepared.clock_file).set(utc("2026-01-20"))
+    with LiveLoop(prepared, regulars, NOWHERE) as loop:
+        loop.settle(None)
+
+
+def test_a_publication_of_a_later_time_is_not_the_one_to_wait_for(
+    prepared: Settings, regulars: Model
+):
+    """As in a home that ran by the system's time before: its windows do not reach back."""
+    ingest(prepared, "2026-01-10", "2026-01-11", "2026-01-12")
+    publish(prepared, utc("2026-01-13"))
+    polls = iter([utc("2026-01-11")])
     with LiveLoop(
         prepared, regulars, NOWHERE, watch=lambda: publish(prepared, next(polls))
     ) as loop:
         loop.settle(None)
         assert list(polls) == []
-        # Nothing more is waited for, also after the last row of the source.
-        loop.settle(None)
-        publish(prepared, utc("2026-01-13"))
-        Clock(prepared.clock_file).set(utc("2026-01-20"))
-        loop.settle(None)
 
 
 def test_a_period_that_was_refused_is_not_waited_for(prepared: Settings, regulars: Model):
+    ingest(prepared, "2026-01-09")
     publish(prepared, utc("2026-01-10"))
     polls = iter(
         [

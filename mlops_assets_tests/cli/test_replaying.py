@@ -92,6 +92,19 @@ def test_what_is_over_is_published_before_requests_look_the_past_up(tmp_path: Pa
         assert loop.noted[place][1] >= utc(period)
 
 
+def test_a_replay_of_what_was_before_the_first_version_is_refused_at_once(tmp_path: Path) -> None:
+    model = read_model(add_parcels(tmp_path / "models", "parcels"))
+    settings = released(tmp_path / "home", model)
+    told = (
+        r"released at 2026-01-09 00:00 of the loop's time, after 2026-01-08: .*"
+        r"`mlops clock --set 2026-01-08T00:00` before it"
+    )
+    with pytest.raises(ServiceError, match=told):
+        next(replay(settings, model, Asleep(), ["2026-01-08", "2026-01-09"], lambda _: None))
+    # The clock of those who work in this home stays as it was.
+    assert not Clock(settings.clock_file).is_replaying
+
+
 class Refused(Asleep):
     """A loop whose endpoint asks for other inputs than the spec has."""
 

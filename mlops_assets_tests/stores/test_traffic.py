@@ -8,7 +8,7 @@ from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.stores.identified import identified
 from mlops_assets.stores.sources import read
 from mlops_assets.stores.tables import to_frame
-from mlops_assets.stores.traffic import MOST_RECORDS, records, requests
+from mlops_assets.stores.traffic import MOST_RECORDS, records, requests, with_key
 
 ATTRIBUTES = {
     "task": "binary",
@@ -51,6 +51,18 @@ def test_a_moment_with_many_records_is_cut(model, tmp_path):
     rows = "".join(line.format(number) for number in range(MOST_RECORDS + 1))
     (tmp_path / "rows.csv").write_text("id,at,distance,kind,minutes,known\n" + rows)
     assert [len(request) for request in requests(model, "2026-01-01")] == [MOST_RECORDS, 1]
+
+
+@pytest.mark.parametrize(("entity", "left"), [("id", 2), ("kind", 3)])
+def test_rows_without_the_entity_whose_past_is_looked_up_are_not_asked_about(
+    model, tmp_path, entity, left
+):
+    (tmp_path / "rows.csv").write_text(ROWS.replace("3,2026-01-01T08:05", ",2026-01-01T08:05"))
+    rule = {"name": "before", "entity": entity, "aggregate": "count", "window": "7d"}
+    spec = ModelSpec.model_validate({**ATTRIBUTES, "history": [rule]})
+    found = records(model, "2026-01-01")
+    assert [record["id"] for record in found] == ["1", "2", None]
+    assert len(with_key(model, spec.contract("letters", ("0", "1")), found)) == left
 
 
 def test_every_record_fits_the_contract_that_serving_checks(model):
