@@ -10,6 +10,7 @@ from mlops_assets.domain.contract import MISSING_CATEGORY, Contract
 from mlops_assets.domain.errors import BundleError, DataError
 from mlops_assets.domain.profile import Profile
 from mlops_assets.stores.bundles import OnnxScorer, Scorer, load_scorer
+from serving import memory
 from serving.batching import BatchingScorer
 from serving.pointer import Bundle
 from serving.protocols.exchange import Parsers
@@ -41,7 +42,11 @@ class LoadedModel:
 def load(bundle: Bundle) -> LoadedModel:
     """Verify, load and warm up one bundle; raises BundleError when it cannot serve."""
     folder = Path(bundle.path)
-    scorer = load_scorer(folder, bulk=True)
+    memory.require_room(folder)
+    try:
+        scorer = load_scorer(folder, bulk=True)
+    finally:
+        memory.give_back()
     warm_up(scorer)
     onnx = scorer if isinstance(scorer, OnnxScorer) and scorer.takes_records else None
     return LoadedModel(

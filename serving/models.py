@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mlops_assets.domain.contract import Contract
+from serving import memory
 from serving.answers import Refusal
 from serving.loading import LoadedModel, load
 from serving.pointer import Bundle, Target, read_pointer, read_retired, read_unserved
@@ -81,6 +82,8 @@ class ModelSet:
         else:
             self.problem = "; ".join(f"{model}: {why}" for model, why in unserved.items())
             self._apply(targets)
+            # Of the versions that are served no more.
+            memory.give_back()
             self.retired = MappingProxyType(retired)
         self._seen = signature
         failed = self.problem or any(state.problem for state in self.models.values())

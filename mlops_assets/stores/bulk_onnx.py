@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mlops_assets.domain.coded import Coded, Column
-from mlops_assets.domain.tree_scoring import Tree, TreeScorer
+from mlops_assets.domain.tree_scoring import MOST_LEAVES, Tree, TreeScorer
 from mlops_assets.stores.encoded_onnx import Encode, without_text
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,8 @@ MATRIX = "features of the trees"
 # From here on the look-ups, one per feature and row, cost as much as the walks.
 MOST_FEATURES = 48
 COMPARED_ROWS = 512
+# Bytes. A graph is read at several times its size, and ensembles of small trees are smaller.
+LARGEST = 32 * 1024 * 1024
 DTYPES: dict[str, type] = {
     "tensor(double)": np.float64,
     "tensor(float)": np.float32,
@@ -87,6 +89,8 @@ def _bulk_of(path: Path, output: str, options: Any) -> BulkOnnx | None:
     import onnx
     import onnxruntime
 
+    if path.stat().st_size > LARGEST:
+        return None
     model = onnx.load(path)
     made = [node for node in model.graph.node if output in node.output]
     if len(made) != 1 or made[0].op_type not in ("TreeEnsembleClassifier", "TreeEnsembleRegressor"):
@@ -123,6 +127,10 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 def _ensemble(node: Any) -> tuple[TreeScorer, np.ndarray, str]:
     """The trees, what is added to their sums, and the link. Raises ValueError for other kinds."""
+    # Before anything is made of the nodes: a forest has millions.
+    most = _most_leaves(node)
+    if most > MOST_LEAVES:
+        raise ValueError(f"a tree has {most} leaves, the limit is {MOST_LEAVES}")
     given = _attributes(node)
     modes = {mode.decode() for mode in given["nodes_modes"]} - {"LEAF"}
     link = given.get("post_transform", b"NONE").decode()
@@ -141,6 +149,13 @@ def _ensemble(node: Any) -> tuple[TreeScorer, np.ndarray, str]:
     if len(base) != used:
         raise ValueError(f"{len(base)} base values for {used} outputs")
     return TreeScorer(_trees(given, prefix), outputs, modes == {"BRANCH_LT"}), base, link
+
+
+def _most_leaves(node: Any) -> int:
+    """Leaves of the largest tree; a binary tree of n nodes has (n + 1) / 2."""
+    places = next(one.ints for one in node.attribute if one.name == "nodes_treeids")
+    trees = np.fromiter(places, dtype=np.int64, count=len(places))
+    return (int(np.unique(trees, return_counts=True)[1].max()) + 1) // 2
 
 
 def _outputs(given: dict[str, Any], prefix: str) -> list[int]:

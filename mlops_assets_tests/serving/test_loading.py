@@ -12,6 +12,7 @@ from mlops_assets.domain.errors import BundleError
 from mlops_assets.domain.profile import Profile, profile_levels
 from mlops_assets.stores.bundles import write_manifest
 from mlops_assets_tests.serving.conftest import CONTRACT, REGRESSION, Built
+from serving import memory
 from serving.batching import BatchingScorer
 from serving.loading import load, synthetic_row
 from serving.pointer import Bundle
@@ -38,6 +39,16 @@ def test_a_compiled_model_takes_the_short_way_and_an_exact_one_is_batched(
     exact = load(Bundle("1", str(bundles["skops"].folder)))
     assert (exact.onnx, exact.reader) == (None, None)
     assert isinstance(exact.scorer, BatchingScorer)
+
+
+def test_a_version_that_does_not_fit_into_memory_is_not_loaded(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    for name, content in (("max", "1000000"), ("current", "999999"), ("stat", "")):
+        (tmp_path / f"memory.{name}").write_text(content)
+    with pytest.raises(BundleError, match="give serving more"):
+        load(Bundle("1", str(copied)))
 
 
 def test_models_without_entity_and_time_take_the_short_way_too(bundles: dict[str, Built]):

@@ -85,6 +85,27 @@ def test_what_has_no_small_trees_is_left_to_onnx_runtime(
     assert OnnxScorer(contract(task), path, bulk=True).bulk is None
 
 
+def test_a_forest_is_left_alone_before_its_nodes_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    path = exported(tmp_path, "random_forest", "binary", n_estimators=5)
+    assert OnnxScorer(contract("binary"), path, bulk=True).bulk is None
+    assert "leaves, the limit is 64" in caplog.text
+
+
+def test_a_large_graph_is_not_even_read(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = tmp_path / "model.onnx"
+    with path.open("wb") as file:
+        file.truncate(bulk_onnx.LARGEST + 1)
+    assert bulk_onnx.bulk_of(path, "probabilities", None) is None
+    assert caplog.text == ""
+    with path.open("wb") as file:
+        file.truncate(100)
+    assert bulk_onnx.bulk_of(path, "probabilities", None) is None
+    assert "many rows are left to ONNX Runtime" in caplog.text
+
+
 def test_trees_that_are_read_wrongly_are_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
