@@ -75,8 +75,9 @@ class Histories:
         columns = dict(request.columns)
         for name, column in values.items():
             places = rows[request.absent[name][rows]]
-            columns[name] = columns[name].copy()
-            columns[name][places] = column[request.absent[name][rows]]
+            filled = np.array(columns[name])
+            filled[places] = column[request.absent[name][rows]]
+            columns[name] = filled
         return replace(request, columns=columns, absent={})
 
     def health(self, contract: Contract) -> dict[str, Any] | None:

@@ -151,7 +151,7 @@ class Predictor:
         failed: list[_Failure] = []
         for name, one in candidates:
             try:
-                outputs = one.scorer.score(request.shortest)
+                outputs = one.scorer.score(request.columns)
             except Exception as error:  # noqa: BLE001 - whatever a model raises, others may answer
                 failed.append(_Failure(one.version, error))
                 continue
@@ -259,16 +259,17 @@ def _take(request: ParsedRequest, rows: Sequence[int]) -> ParsedRequest:
         columns={name: values[index] for name, values in request.columns.items()},
         entities=[request.entities[row] for row in rows],
         event_times=[request.event_times[row] for row in rows],
-        coded={name: Coded(one.codes[index], one.values) for name, one in request.coded.items()},
     )
 
 
 def _unknown(name: str, levels: frozenset[str], request: ParsedRequest) -> int:
     """In how many rows the category has a value that is none of the levels."""
-    coded = request.coded.get(name)
-    if coded is not None:
-        places = [place for place, value in enumerate(coded.values) if value not in levels]
-        return int(np.isin(coded.codes, places).sum()) if places else 0
-    values = request.columns[name].tolist() if name in request.columns else []
+    column = request.columns.get(name)
+    if column is None:
+        return 0
+    if isinstance(column, Coded):
+        places = [place for place, value in enumerate(column.values) if value not in levels]
+        return int(np.isin(column.codes, places).sum()) if places else 0
+    values = column.tolist()
     unknown = set(values) - levels
     return sum(value in unknown for value in values) if unknown else 0

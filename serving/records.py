@@ -86,7 +86,7 @@ def records_of(
             ids=stem if isinstance(rows, range) else [f"{stem}-{row}" for row in rows],
             entities=_some(request.entities),
             event_times=_some(request.event_times),
-            columns=request.shortest,
+            columns=request.columns,
             outputs=served.outputs,
         )
     return LoggedRequest(

@@ -44,12 +44,6 @@ class SingleRecordReader:
     """Reads requests of one record for one contract."""
 
     def __init__(self, contract: Contract) -> None:
-        inputs = {column.name for column in contract.asked}
-        extras = {contract.entity, contract.event_time} - {""}
-        # Read the long way: an input that is also logged as entity or time, names that the decoder
-        # cannot look for, and what may have to be looked up.
-        is_usable = inputs.isdisjoint(extras) and all(map(_is_plain, inputs | extras))
-        is_usable = is_usable and not contract.history
         self._time = contract.event_time
         # A row that its time identifies (an hour, a day) carries both under one key.
         self._is_known_by_time = contract.entity == contract.event_time != ""
@@ -59,7 +53,11 @@ class SingleRecordReader:
         self._numbers = len(numbers)
         self._has_booleans = any(column.type == "boolean" for column in numbers)
         self._inputs = self._numbers + len(texts)
-        self._decoder = _decoder(contract, [*numbers, *texts]) if is_usable else None
+        self._decoder = None
+        if are_readable(contract):
+            record = record_type(contract, [*numbers, *texts])
+            rows: Any = tuple[record]  # type: ignore[valid-type]
+            self._decoder = msgspec.json.Decoder(request_type(("records", rows)))
 
     def read(self, raw: bytes) -> SingleRecord | None:
         """The record, or None for a request that must be looked at more closely."""
@@ -113,24 +111,42 @@ class SingleRecordReader:
 _UNSET = msgspec.UNSET
 
 
-def _decoder(contract: Contract, columns: Sequence[ContractColumn]) -> Any:
-    """A decoder of whole requests; fields are numbered, since any text can name a column."""
-    fields: list[Any] = [(f"c{i}", _type_of(column)) for i, column in enumerate(columns)]
+def are_readable(contract: Contract) -> bool:
+    """Whether records of the contract can be decoded by type.
+
+    Read the long way: an input that is also logged as entity or time, names that the decoder
+    cannot look for, and what may have to be looked up.
+    """
+    inputs = {column.name for column in contract.asked}
+    extras = {contract.entity, contract.event_time} - {""}
+    is_plain = inputs.isdisjoint(extras) and all(map(_is_plain, inputs | extras))
+    return is_plain and not contract.history
+
+
+def record_type(contract: Contract, columns: Sequence[ContractColumn]) -> Any:
+    """The type of a record: the fields of `columns`, then entity and event time if there are any.
+
+    Fields are numbered, since any text can name a column.
+    """
+    fields: list[Any] = [(f"c{i}", type_of(column)) for i, column in enumerate(columns)]
     optional = str | None | msgspec.UnsetType
     names = {f"c{i}": column.name for i, column in enumerate(columns)}
     for field, name in (("entity", contract.entity), ("time", contract.event_time)):
         if name and name not in names.values():
             fields.append((field, optional, _UNSET))
             names[field] = name
-    record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
+    return msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
+
+
+def request_type(*rows: Any) -> Any:
+    """The type of a body: the fields that hold its rows, and the request id."""
     request_id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REQUEST_ID)]
-    request = msgspec.defstruct(
+    return msgspec.defstruct(
         "Request",
-        [("records", tuple[record]), ("request_id", request_id | None | msgspec.UnsetType, _UNSET)],  # type: ignore[valid-type]
+        [*rows, ("request_id", request_id | None | msgspec.UnsetType, _UNSET)],
         forbid_unknown_fields=True,
         gc=False,
     )
-    return msgspec.json.Decoder(request)
 
 
 def _is_plain(name: str) -> bool:
@@ -138,6 +154,7 @@ def _is_plain(name: str) -> bool:
     return name.isprintable() and "\\" not in name and '"' not in name
 
 
-def _type_of(column: ContractColumn) -> Any:
+def type_of(column: ContractColumn) -> Any:
+    """The type of the column's values in JSON."""
     plain = _TYPES[column.type]
     return plain | None if column.nullable else plain

@@ -101,18 +101,11 @@ def check_rows(
         return CheckedBatch(columns, None, ())
     bad = np.logical_or.reduce([rows for _, _, rows in problems])
     return CheckedBatch(
-        {name: _select(column, ~bad) for name, column in columns.items()},
+        {name: column[~bad] for name, column in columns.items()},
         ~bad,
         _texts(problems, bad),
         _counts(problems),
     )
-
-
-def _select(column: Column, rows: np.ndarray) -> Column:
-    if isinstance(column, Coded):
-        return Coded(column.codes[rows], column.values)
-    selected: np.ndarray = column[rows]
-    return selected
 
 
 def _texts(problems: Sequence[Problem], bad: np.ndarray) -> tuple[str, ...]:

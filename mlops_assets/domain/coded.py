@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,14 @@ class Coded:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def __getitem__(self, rows: Any) -> "Coded":
+        """The rows of a slice, of row numbers or of a mask of shape (n,)."""
+        return Coded(self.codes[rows], self.values)
+
+    def tolist(self) -> list[str]:
+        """The text of each row."""
+        return [self.values[code] for code in self.codes.tolist()]
 
     def texts(self) -> np.ndarray:
         """The column as an object array of str, of shape (n,)."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_assets.domain.coded import Coded
+from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, ContractColumn
 from mlops_assets.domain.date_parts import parts_of
 from mlops_assets.domain.errors import RequestError
@@ -62,17 +62,15 @@ class ColumnParser:
         known_id = request_id_of(request_id)
         rows = self._rows(columns, where)
         entity, time = self._contract.entity, self._time
-        read: dict[str, np.ndarray] = {}
-        coded: dict[str, Coded] = {}
+        read: dict[str, Column] = {}
         for column in self._contract.asked:
             name, values = column.name, columns.get(column.name)
             if isinstance(values, CodedText):
-                coded[name] = _coded(column, values, f"{where}{name}")
-                read[name] = coded[name].texts()
+                read[name] = _coded(column, values, f"{where}{name}")
+            elif values is None:
+                read[name] = _missing(column, rows)
             else:
-                read[name] = (
-                    _missing(column, rows) if values is None else _read(column, values, where)
-                )
+                read[name] = _read(column, values, where)
         times = _extras(event_time_of, columns.get(time), rows, time, where)
         parts = parts_of(
             self._contract,
@@ -89,7 +87,6 @@ class ColumnParser:
                 for name in self._contract.looked_up
                 if name not in columns
             },
-            coded=coded,
         )
 
     def _rows(self, columns: Mapping[str, Values], where: str) -> int:
@@ -132,17 +129,17 @@ def _length(values: Any, field: str) -> int:
     return len(values)
 
 
-def _missing(column: ContractColumn, rows: int) -> np.ndarray:
+def _missing(column: ContractColumn, rows: int) -> Column:
     if column.type == "category":
-        return np.full(rows, MISSING_CATEGORY, dtype=object)
+        return Coded(np.zeros(rows, dtype=np.int32), (MISSING_CATEGORY,))
     return np.full(rows, np.nan)
 
 
-def _read(column: ContractColumn, values: Sequence[Any] | np.ndarray, where: str) -> np.ndarray:
+def _read(column: ContractColumn, values: Sequence[Any] | np.ndarray, where: str) -> Column:
     if isinstance(values, np.ndarray) and values.dtype != object:
         return _typed(column, values, f"{where}{column.name}")
     try:
-        return read_column(column, tuple(values))
+        return read_column(column, tuple(values) if isinstance(values, np.ndarray) else values)
     except RequestError as error:
         raise _by_column(error, where) from None
 

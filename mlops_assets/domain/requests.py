@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_assets.domain.coded import Coded, Column
+from mlops_assets.domain.coded import Column
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.date_parts import parts_of
 from mlops_assets.domain.errors import RequestError
@@ -31,29 +31,23 @@ class TooManyRowsError(RequestError):
 class ParsedRequest:
     """A request that keeps the contract, by column.
 
-    `columns` holds float64 arrays of shape (n,) with NaN for a missing number, and object arrays
-    of str with `MISSING_CATEGORY` for a missing category. `entities` and `event_times` have one
-    entry per record; times are ISO 8601 in UTC. `request_id` is empty where the client sent none.
-    `absent` says of inputs that can be looked up which rows, bool of shape (n,), left them out.
-    `coded` has the categories whose levels are known, once more, for those who can use them.
+    `columns` holds float64 arrays of shape (n,) with NaN for a missing number, and text (by its
+    levels, or object arrays of str) with `MISSING_CATEGORY` for a missing category. `entities` and
+    `event_times` have one entry per record; times are ISO 8601 in UTC. `request_id` is empty where
+    the client sent none. `absent` says of inputs that can be looked up which rows, bool of shape
+    (n,), left them out.
     """
 
     request_id: str
-    columns: dict[str, np.ndarray]
+    columns: dict[str, Column]
     entities: list[str | None]
     event_times: list[str | None]
     absent: Mapping[str, np.ndarray] = field(default_factory=dict)
-    coded: Mapping[str, Coded] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         """How many records the request has."""
         return len(self.entities)
-
-    @property
-    def shortest(self) -> dict[str, Column]:
-        """The columns, coded where they can be."""
-        return {**self.columns, **self.coded}
 
 
 class RequestParser:

@@ -59,10 +59,8 @@ def row_numbers(start: int, rows: int) -> Keys:
 
 
 def _taken(column: Column, rows: NDArray[np.intp]) -> NDArray[Any]:
-    if isinstance(column, Coded):
-        return Coded(column.codes[rows], column.values).texts()
-    taken: NDArray[Any] = column[rows]
-    return taken
+    taken: Column = column[rows]
+    return taken.texts() if isinstance(taken, Coded) else taken
 
 
 def _mixed(keys: Keys) -> Keys:

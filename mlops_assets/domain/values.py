@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.contract import MISSING_CATEGORY, ContractColumn
 from mlops_assets.domain.errors import RequestError
 
@@ -23,16 +24,17 @@ FEW = 8
 Check = Callable[[Any], str | None]
 
 
-def read_column(column: ContractColumn, values: tuple[Any, ...]) -> np.ndarray:
-    """One column of a request as float64, or as object array of str, of shape (n,).
+def read_column(column: ContractColumn, values: Sequence[Any]) -> Column:
+    """One column of a request as float64, or as text, of shape (n,): many texts by their levels.
 
     None is missing: NaN, or MISSING_CATEGORY. Raises RequestError for the first bad value, with
     the field as `records[i].name`.
     """
     if len(values) > FEW:
-        array = _categories(values) if column.type == "category" else _numbers(values, column)
-        if array is not None and (column.nullable or None not in values):
-            return array
+        is_text = column.type == "category"
+        found = _categories(values, column) if is_text else _numbers(values, column)
+        if found is not None:
+            return found
     check = _CHECKS[column.type]
     for index, value in enumerate(values):
         problem = check(value)
@@ -53,19 +55,30 @@ def _text_array(values: Sequence[str]) -> np.ndarray:
     return array
 
 
-def _categories(values: tuple[Any, ...]) -> np.ndarray | None:
-    """The column as text, or None where some value needs a closer look."""
-    if not set(map(type, values)) <= {str, type(None)} or MISSING_CATEGORY in values:
+def _categories(values: Sequence[Any], column: ContractColumn) -> Coded | None:
+    """The column by its levels, or None where some value needs a closer look."""
+    try:
+        found = Coded.of(values)
+    except TypeError:  # lists and objects cannot be told apart by their hash
         return None
-    text = [MISSING_CATEGORY if value is None else value for value in values]
-    return _text_array(text) if is_portable("".join(text)) else None
+    levels = found.values
+    if None in levels:
+        if not column.nullable or MISSING_CATEGORY in levels:
+            return None
+        levels = tuple(MISSING_CATEGORY if level is None else level for level in levels)
+        found = Coded(found.codes, levels)
+    elif MISSING_CATEGORY in levels:
+        return None
+    # No value that is not text equals one that is, so what holds of the levels holds of the rows.
+    if set(map(type, levels)) != {str} or not is_portable("".join(levels)):
+        return None
+    return found
 
 
-def _numbers(values: tuple[Any, ...], column: ContractColumn) -> np.ndarray | None:
+def _numbers(values: Sequence[Any], column: ContractColumn) -> np.ndarray | None:
     """The column as float64, or None where some value needs a closer look."""
     kinds = set(map(type, values))
-    allowed = {int, float, type(None)} | ({bool} if column.type == "boolean" else set())
-    if not kinds <= allowed:
+    if not kinds <= _KINDS[column.type, column.nullable]:
         return None
     try:
         array = np.array(values, dtype=np.float64)  # None becomes NaN
@@ -81,6 +94,15 @@ def _numbers(values: tuple[Any, ...], column: ContractColumn) -> np.ndarray | No
     if column.type == "boolean" and not ((present == 0) | (present == 1)).all():
         return None
     return array
+
+
+_KINDS = {
+    (kind, is_nullable): {int, float}
+    | ({bool} if kind == "boolean" else set())
+    | ({type(None)} if is_nullable else set())
+    for kind in ("number", "integer", "boolean")
+    for is_nullable in (True, False)
+}
 
 
 def _all_whole(array: np.ndarray) -> bool:

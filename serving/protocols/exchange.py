@@ -9,6 +9,7 @@ from mlops_assets.domain.column_requests import ColumnParser
 from mlops_assets.domain.contract import Contract
 from mlops_assets.domain.requests import ParsedRequest, RequestParser
 from serving.answers import Answer
+from serving.bulk import BulkReader
 from serving.predicted import Predicted
 
 Headers = Mapping[str, str]
@@ -24,11 +25,13 @@ class Parsers:
     contract: Contract
     by_record: RequestParser
     by_column: ColumnParser
+    bulk: BulkReader
 
     @classmethod
     def of(cls, contract: Contract) -> "Parsers":
-        """Compile both."""
-        return cls(contract, RequestParser(contract), ColumnParser(contract))
+        """Compile all three."""
+        bulk = BulkReader(contract)
+        return cls(contract, RequestParser(contract), ColumnParser(contract), bulk)
 
 
 @dataclass(frozen=True, slots=True)

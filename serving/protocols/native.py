@@ -23,6 +23,9 @@ def parse(parsers: Parsers, body: bytes, headers: Headers) -> Asked:
 
 
 def _json(parsers: Parsers, body: bytes) -> ParsedRequest:
+    bulk = parsers.bulk.read(body)
+    if bulk is not None:
+        return bulk
     decoded = decode_strictly(body)
     if not isinstance(decoded, dict) or "columns" not in decoded:
         return parsers.by_record.parse(decoded)

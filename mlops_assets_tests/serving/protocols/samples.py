@@ -12,6 +12,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 from tritonclient.http import InferenceServerClient, InferInput
 
+from mlops_assets.domain.coded import plain
 from mlops_assets.domain.contract import Contract, ContractColumn
 from mlops_assets.domain.requests import ParsedRequest
 from serving.protocols.arrow import ARROW
@@ -180,13 +181,14 @@ PROTOCOLS: dict[str, Callable[[list[Row]], Message]] = {
 
 def assert_same(one: ParsedRequest, other: ParsedRequest) -> None:
     assert list(one.columns) == list(other.columns)
-    for name, values in one.columns.items():
-        assert values.dtype == other.columns[name].dtype
+    theirs = plain(other.columns)
+    for name, values in plain(one.columns).items():
+        assert values.dtype == theirs[name].dtype
         if values.dtype == object:
-            assert values.tolist() == other.columns[name].tolist()
-            assert {type(value) for value in other.columns[name]} == {str}
+            assert values.tolist() == theirs[name].tolist()
+            assert {type(value) for value in theirs[name]} == {str}
         else:
-            np.testing.assert_array_equal(values, other.columns[name], strict=True)
+            np.testing.assert_array_equal(values, theirs[name], strict=True)
     assert one.entities == other.entities
     assert one.event_times == other.event_times
     assert one.rows == other.rows

@@ -1,11 +1,15 @@
 import json
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 
 from mlops_assets.domain.errors import RequestError
 from mlops_assets_tests.serving.protocols.samples import GOOD, PARSERS, columns_of, stream, table
+from serving import native
 from serving.predicted import Predicted
 from serving.protocols.arrow import ARROW
 from serving.protocols.native import parse
@@ -79,3 +83,26 @@ def test_the_answer_has_the_format_of_the_request_or_the_one_that_is_accepted(
         assert pa.ipc.open_stream(rendered.body).read_all().num_rows == 1
     else:
         assert json.loads(rendered.body)["predictions"][0]["prediction"] == "late"
+
+
+@pytest.mark.parametrize("classes", [(), ("no", "yes"), ("a", 'b"ü', "c: d, e")])
+@pytest.mark.parametrize("rows", [1, native.MANY - 1, native.MANY, 2 * native.MANY + 1])
+def test_the_answer_of_many_rows_reads_as_that_of_each(classes: tuple[str, ...], rows: int):
+    contract = replace(PARSERS.contract, classes=classes)
+    outputs = np.random.default_rng(rows).random((rows, max(len(classes), 1)))
+    outputs[0] = [0.25, 1e-17, -0.0][: outputs.shape[1]]
+    outputs[-1] = 1 / outputs.shape[1]  # a tie
+    many = Predicted(contract, "4", "champion", "r", "x", outputs)
+    answers = orjson.loads(native.render(many).body)["predictions"]
+    alone = [
+        orjson.loads(native.render(replace(many, outputs=row.reshape(1, -1))).body)["predictions"]
+        for row in outputs
+    ]
+    assert answers == [{**one[0], "prediction_id": f"x-{place}"} for place, one in enumerate(alone)]
+
+
+def test_the_text_of_many_rows_is_that_of_their_objects_to_the_byte():
+    outputs = np.random.default_rng(0).random((100, 2)) * 10.0 ** np.arange(-50, 50).reshape(-1, 1)
+    many = replace(PREDICTED, outputs=outputs)
+    told = orjson.loads(native.render(many).body)
+    assert orjson.dumps(told) == native.render(many).body
