@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_assets.domain.coded import plain
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, ContractColumn
 from mlops_assets.domain.features import (
     AsFloat32,
@@ -118,7 +119,7 @@ records = st.lists(
 @quick
 @given(records)
 def test_training_and_serving_see_the_same_rows(rows: list[dict[str, Any]]):
-    served = RequestParser(CONTRACT).parse({"records": rows}).columns
+    served = plain(RequestParser(CONTRACT).parse({"records": rows}).columns)
     frame = pd.DataFrame(
         {
             "n": pd.Series([row["n"] for row in rows], dtype="float64"),
