@@ -234,8 +234,10 @@ class PredictionService:
     def _served(self, name: str, version: str) -> tuple[ModelState, LoadedModel]:
         """What answers for a model, or for the version of it that was asked for."""
         state = self._models.models.get(name)
-        if state is None and self._models.refresh():
-            # Released a moment ago: another replica may have told the client already.
+        if state is None:
+            # Released a moment ago: another replica may have told the client already, and this one
+            # may be about to read it.
+            self._models.refresh()
             state = self._models.models.get(name)
         if state is None:
             raise absent(self._models, name)

@@ -262,6 +262,28 @@ def test_a_retired_model_is_gone_in_every_protocol(
         service.close()
 
 
+class FollowedMeanwhile(ModelSet):
+    """The thread that follows the pointer is always a little quicker than who asks for it."""
+
+    def refresh(self) -> bool:
+        super().refresh()
+        return super().refresh()
+
+
+def test_a_model_that_was_just_released_is_served_also_if_another_thread_has_read_of_it(
+    bundles: dict[str, Built], tmp_path: Path
+):
+    models = FollowedMeanwhile(tmp_path / "state.json")
+    service = PredictionService(models, tmp_path / "log")
+    body = json.dumps({"records": [GOOD]}).encode()
+    try:
+        assert ask((service, tmp_path), body)[0] == 404
+        publish(tmp_path / "state.json", flight_delay=("1", bundles["1"].folder))
+        assert ask((service, tmp_path), body)[0] == 200
+    finally:
+        service.close()
+
+
 def test_a_token_is_needed_everywhere_but_for_health(bundles: dict[str, Built], tmp_path: Path):
     publish(tmp_path / "state.json", flight_delay=("1", bundles["1"].folder))
     models = ModelSet(tmp_path / "state.json")
