@@ -93,7 +93,20 @@ def test_a_file_is_downloaded_once_per_version(etags: bool, site: Site, ask_alwa
     assert site.downloads == 2
 
 
-def test_a_server_that_tells_no_versions_is_asked_once_by_a_process(site: Site):
+def test_a_process_asks_once_for_what_it_reads_at_once(site: Site):
+    address = site.write("rows.csv", "a\n1\n")
+    assert [content(address) for _ in range(3)] == [b"a\n1\n"] * 3
+    assert [status for _, status in site.seen] == [200, 304], "and whether it changed meanwhile"
+    copies._current.clear()  # another process
+    assert [content(address) for _ in range(3)] == [b"a\n1\n"] * 3
+    assert [status for _, status in site.seen] == [200, 304, 304]
+
+
+@pytest.mark.parametrize("lasting", ["CURRENT_SECONDS_UNTOLD", "CURRENT_PER_DOWNLOAD"])
+def test_where_no_versions_are_told_a_process_downloads_once_for_long(
+    lasting: str, site: Site, ask_always: None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(copies, lasting, 10**9)
     site.tells = False
     address = site.write("rows.csv", "a\n1\n")
     assert [content(address) for _ in range(3)] == [b"a\n1\n"] * 3
