@@ -1,6 +1,7 @@
 """A real web server on the loopback interface: a folder's files, and answers that a test wants."""
 
 import hashlib
+import os
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -32,8 +33,6 @@ class Site:
 
     def write(self, name: str, content: bytes | str) -> str:
         """Put a file there, in place of the one before; its address."""
-        import os
-
         path = self.folder / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         self._age -= 1000

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from mlops_assets.cli import main
 from mlops_assets_tests.churn import churn, write_csv
 from mlops_assets_tests.loop import load, read_model
-from mlops_assets_tests.site import Handler, serving
+from mlops_assets_tests.site import Handler, says, serving
 
 
 @pytest.fixture
@@ -66,6 +66,25 @@ def test_a_table_on_the_web_becomes_a_model_that_passes_its_check(
         assert "churn: 1,800 rows\n" in checked.output
         assert "all good" in checked.output
         assert site.downloads == 1
+
+
+def test_an_address_without_encryption_is_told_by_both_commands(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a host that only the environment's proxy knows."""
+    address = "http://shop.invalid/churn.csv"
+    sent = says(200, (models.parent / "churn.csv").read_bytes(), ETag='"1"')
+    with serving(models.parent) as site:
+        monkeypatch.setenv("http_proxy", site.url)
+        monkeypatch.setenv("no_proxy", "")
+        site.tricks[address] = [sent] * 9
+        done = new(**{"from": address})
+        assert done.exit_code == 0, done.output
+        assert "! what comes from http://shop.invalid is not encrypted" in done.output
+        checked = run("check", "churn")
+        assert checked.exit_code == 0
+        assert "source.path: what comes from http://shop.invalid is not" in checked.output
+        assert "0 problems, 1 warnings" in checked.output
 
 
 def test_a_page_of_a_browser_is_named_and_nothing_is_written(models: Path):

@@ -15,7 +15,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from http.client import HTTPResponse
@@ -219,10 +219,11 @@ def _tidy(folder: Path, kept: set[Path]) -> None:
         if path not in kept and path.name not in (NOTE, "lock"):
             path.unlink(missing_ok=True)
     for other in folder.parent.iterdir():
-        used = max((path.stat().st_mtime for path in other.glob("*.json")), default=None)
-        used = other.stat().st_mtime if used is None else used
-        if time.time() - used > KEPT.total_seconds():
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process may tidy up, too
+            note = other / NOTE
+            used = (note if note.exists() else other).stat().st_mtime
+            if time.time() - used > KEPT.total_seconds():
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _no_space(file: WebFile, folder: Path, size: int | None = None) -> SourceError:

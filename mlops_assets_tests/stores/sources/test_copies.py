@@ -3,7 +3,9 @@
 import bz2
 import gzip
 import json
+import os
 import resource
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -177,8 +179,6 @@ def test_what_a_killed_download_left_is_removed_and_a_damaged_copy_replaced(
 
 
 def test_copies_of_models_that_are_gone_are_removed(site: Site, ask_always: None):
-    import os
-
     old = held(site.write("old.csv", "a\n1\n")).path
     os.utime(old.parent / "copy.json", (0, 0))
     nothing = old.parent.with_name("nothing")
@@ -287,11 +287,19 @@ def trickling(handler: Handler) -> None:
             return
 
 
-@pytest.mark.parametrize("trick", [silent, half, trickling], ids=lambda trick: trick.__name__)
-def test_a_slow_server_is_away(trick: Callable[[Handler], None], site: Site):
-    words = "is too slow" if trick is trickling else r"does not answer within 0\.3 s"
+@pytest.mark.parametrize(
+    ("trick", "seconds", "words"),
+    [
+        (silent, 0.3, r"does not answer within 0\.3 s"),
+        (half, 0.3, r"does not answer within 0\.3 s"),
+        (trickling, 1, "is too slow"),
+    ],
+)
+def test_a_slow_server_is_away(
+    trick: Callable[[Handler], None], seconds: float, words: str, site: Site
+):
     with pytest.raises(SourceAwayError, match=words):
-        content(site.trick("rows.csv", trick), timedelta(seconds=0.3))
+        content(site.trick("rows.csv", trick), timedelta(seconds=seconds))
     site.closing.set()
 
 
@@ -316,8 +324,6 @@ def test_a_file_that_is_too_large_for_the_disk_is_refused_at_once(site: Site):
 
 def test_a_disk_that_is_full_is_named_and_nothing_is_left(site: Site, tmp_path: Path):
     """The limit of a process stands for the end of the disk."""
-    import signal
-
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     address = site.write("rows.csv", b"x" * 3_000_000)
