@@ -150,6 +150,8 @@ def _refreshed(file: WebFile, folder: Path) -> Copy:
                 )
     note = {**asdict(copy), "path": copy.path.name, "bytes": copy.path.stat().st_size}
     write_atomically(folder / NOTE, json.dumps(note).encode())
+    if held:
+        logger.info("%s: downloaded again, %s", file.address, _megabytes(note["bytes"]))
     _tidy(folder, {copy.path, held.path} if held else {copy.path})
     return copy
 

@@ -43,6 +43,8 @@ LOCKED = (
     HTTPStatus.FORBIDDEN,
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
 )
+# A pause that is told as a date is not waited for.
+SECONDS = re.compile(r"\d{1,9}")
 TOKEN = re.compile(r"[\x21-\x7e]+")
 # A date tells two contents apart only if both cannot be of the same second.
 CLOCK = timedelta(seconds=1)
@@ -261,10 +263,8 @@ def _refusal(file: WebFile, error: HTTPError) -> SourceError:
 
 
 def _pause(error: HTTPError) -> float:
-    try:
-        return max(float(error.headers.get("Retry-After", "")), 0.0)
-    except ValueError:
-        return 0.0
+    told = error.headers.get("Retry-After", "")
+    return float(told) if SECONDS.fullmatch(told) else 0.0
 
 
 def _failure(file: WebFile, error: Exception) -> SourceError:

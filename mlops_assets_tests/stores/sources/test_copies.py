@@ -227,6 +227,18 @@ def test_what_passes_is_tried_three_times(what: str, site: Site):
     assert address in str(found.value)
 
 
+def test_a_pause_that_the_server_asks_for_is_kept_within_limits(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(copies, "LONGEST_PAUSE", 0.02)
+    site.write("rows.csv", "a\n1\n")
+    for told in ("99999999", "nan", "-1", "Fri, 31 Dec 2100 23:59:59 GMT"):
+        copies._current.clear()
+        site.write("rows.csv", f"{told}\n")
+        address = site.trick("rows.csv", says(503, Retry_After=told))
+        assert content(address) == f"{told}\n".encode()
+
+
 def test_a_failure_leaves_the_copy_that_was_there(site: Site, ask_always: None):
     address = site.write("rows.csv", "a\n1\n")
     before = held(address)
@@ -393,3 +405,7 @@ def test_a_long_download_tells_how_far_it_has_come(
     address = site.write("rows.csv", b"x" * 3_000_000)
     content(address)
     assert caplog.messages[-1] == f"{address}: 3.0 MB of 3.0 MB received"
+    site.write("rows.csv", b"x" * 2_000_000)
+    copies._current.clear()
+    content(address)
+    assert caplog.messages[-1] == f"{address}: downloaded again, 2.0 MB"
