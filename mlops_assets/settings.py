@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         return self.home / "serving" / "stats"
 
     @property
+    def serving_answers(self) -> Path:
+        """Folder in which each replica keeps its latest answers, for requests sent again."""
+        return self.home / "serving" / "answers"
+
+    @property
     def prediction_log(self) -> Path:
         """Folder of prediction log segments."""
         return self.home / "prediction_log"

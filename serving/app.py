@@ -15,6 +15,7 @@ from serving.auth import Tokens
 from serving.http import PredictionService
 from serving.ingress import install, read_rest
 from serving.models import ModelSet
+from serving.repeats import Repeats
 from serving.stats import Stats
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Replica:
         token_file: str,
         online: str,
         models_dir: str,
+        answers: str,
     ) -> None:
         from starlette.responses import Response
 
@@ -53,6 +55,7 @@ class Replica:
             counts,
             OnlineStore(online),
             Path(models_dir),
+            Repeats(Path(answers)),
         )
         self._under_way = install(self._service)
 
@@ -119,4 +122,5 @@ def application(settings: Settings) -> Any:
         str(settings.serve_token_file or ""),
         settings.online_store,
         str(settings.models_dir),
+        str(settings.serving_answers),
     )

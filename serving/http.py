@@ -81,6 +81,7 @@ class PredictionService:
         stats: Stats | None = None,
         online: OnlineStore | None = None,
         models_dir: Path | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
         self._models = models
         self._tokens = tokens or Tokens(None)
@@ -92,7 +93,7 @@ class PredictionService:
         self._pages = Pages(
             models, prediction_log, self._stats, self._histories, self._tokens.are_needed
         )
-        self._repeats = Repeats()
+        self._repeats = repeats or Repeats()
         self._waiting = 0
         self._bulk = ThreadPoolExecutor(1, "bulk")
         self._large = ThreadPoolExecutor(1, "large")
@@ -136,11 +137,12 @@ class PredictionService:
         return self.refused(path, refusal)
 
     def close(self) -> None:
-        """Finish what is under way and close the log segments."""
+        """Finish what is under way and close the files."""
         self._bulk.shutdown()
         self._large.shutdown()
         self._exact.shutdown()
         self._predictor.close()
+        self._repeats.close()
 
     def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         self.authorise(path, headers)

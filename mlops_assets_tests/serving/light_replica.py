@@ -29,10 +29,12 @@ def serve(pointer: Path, log: Path) -> None:
     from serving.http import PredictionService
     from serving.ingress import Ingress, start_server
     from serving.models import ModelSet
+    from serving.repeats import Repeats
 
     models = ModelSet(pointer)
     models.refresh()
-    app = Ingress(PredictionService(models, log), nobody)
+    repeats = Repeats(log.parent / "answers")
+    app = Ingress(PredictionService(models, log, repeats=repeats), nobody)
     loop = asyncio.new_event_loop()
     task, server = start_server(app, "127.0.0.1", 0, loop)
 

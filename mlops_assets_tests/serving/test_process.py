@@ -229,6 +229,32 @@ def test_a_swap_under_load_fails_no_request(server: Server, bundles: dict[str, B
     assert all(logged[prediction]["version"] == version for _, version, prediction in seen)
 
 
+def test_a_repeated_request_gets_its_answer_from_every_replica_whatever_came_between(
+    server: Server, bundles: dict[str, Built]
+):
+    def ask(seed: int) -> set[tuple[int, str]]:
+        body = {"request_id": "repeated", "records": records(1, seed=seed)}
+        # As many in a row as surely meet every replica.
+        found = [server.client.post(PATH, json=body) for _ in range(10)]
+        return {(one.status_code, one.text) for one in found}
+
+    first = ask(14)
+    assert [status for status, _ in first] == [200]
+    publish(server.settings.serving_state, flight_delay=("2", bundles["2"].folder))
+    server.wait_for("2")
+    assert ask(14) == first
+    assert {status for status, _ in ask(15)} == {409}
+    for victim in replicas_of(server):
+        victim.kill()
+        victim.wait(10)
+    deadline = time.monotonic() + 60
+    while len(replicas_of(server)) < server.settings.serve_replicas:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    server.wait_for("2")
+    assert ask(14) == first
+
+
 def test_a_broken_bundle_keeps_the_old_version_serving(
     server: Server, bundles: dict[str, Built], tmp_path: Path
 ):

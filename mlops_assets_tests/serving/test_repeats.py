@@ -1,9 +1,11 @@
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import logging
+from pathlib import Path
 
+import pytest
+
+from mlops_assets_tests.serving.test_data_path import small_disk  # noqa: F401 - a fixture
 from serving.answers import Answer, Refusal
-from serving.repeats import Repeats
+from serving.repeats import KEPT_FILES, Repeats
 
 
 def answer(size: int = 3) -> Answer:
@@ -14,7 +16,7 @@ def test_the_same_request_gets_the_same_answer():
     repeats, first = Repeats(), answer()
     assert repeats.find("m", "r", b"body") is None
     repeats.remember("m", "r", b"body", first)
-    assert repeats.find("m", "r", b"body") is first
+    assert repeats.find("m", "r", b"body") == first
 
 
 def test_ids_belong_to_their_model():
@@ -31,37 +33,56 @@ def test_an_id_that_was_used_for_another_request_is_refused():
     assert (caught.value.status, caught.value.where) == (409, "request_id")
 
 
-def test_the_oldest_are_forgotten_when_there_are_too_many():
-    repeats = Repeats(max_answers=2)
-    for name in ("a", "b", "c"):
-        repeats.remember("m", name, b"", answer())
-    assert [repeats.find("m", name, b"") is not None for name in "abc"] == [False, True, True]
+def test_replicas_of_a_node_know_each_others_answers(tmp_path: Path):
+    one, other = Repeats(tmp_path), Repeats(tmp_path)
+    one.remember("m", "r", b"body", answer())
+    assert other.find("m", "r", b"body") == answer()
+    with pytest.raises(Refusal, match="own id"):
+        other.find("m", "r", b"another body")
+    # One that starts later, too, and whose answers come later still.
+    third = Repeats(tmp_path)
+    assert other.find("m", "late", b"") is None
+    third.remember("m", "late", b"", answer(5))
+    assert other.find("m", "late", b"") == answer(5)
+    assert third.find("m", "r", b"body") == answer()
 
 
-def test_the_oldest_are_forgotten_when_they_are_too_large():
-    repeats = Repeats(max_bytes=10)
-    repeats.remember("m", "a", b"", answer(6))
-    repeats.remember("m", "b", b"", answer(6))
-    assert [repeats.find("m", name, b"") is not None for name in "ab"] == [False, True]
-    repeats.remember("m", "c", b"", answer(11))
-    assert repeats.find("m", "c", b"") is None
+def test_answers_outlive_the_process_that_gave_them(tmp_path: Path):
+    before = Repeats(tmp_path)
+    before.remember("m", "r", b"body", answer())
+    before.close()
+    assert Repeats(tmp_path).find("m", "r", b"body") == answer()
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 30)), max_size=40),
-    st.integers(1, 4),
-    st.integers(1, 60),
-)
-def test_the_limits_hold_and_the_newest_are_kept(
-    requests: list[tuple[str, int]], most: int, largest: int
+def test_files_of_processes_that_ended_are_removed_but_for_the_newest(tmp_path: Path):
+    alive = Repeats(tmp_path)
+    alive.remember("m", "alive", b"", answer())
+    for number in range(KEPT_FILES + 3):
+        ended = Repeats(tmp_path)
+        ended.remember("m", str(number), b"", answer())
+        ended.close()
+    last = Repeats(tmp_path)
+    found = [last.find("m", str(number), b"") for number in range(KEPT_FILES + 3)]
+    assert [one is not None for one in found] == [False] * 3 + [True] * KEPT_FILES
+    assert last.find("m", "alive", b"") == answer()
+    # Whoever had opened what is gone lets go of it.
+    assert len(list(tmp_path.iterdir())) == KEPT_FILES + 2
+
+
+def test_a_full_disk_forgets_answers_and_tells_once(
+    small_disk: Path,  # noqa: F811 - the fixture
+    caplog: pytest.LogCaptureFixture,
 ):
-    repeats = Repeats(most, largest)
-    kept: list[tuple[str, int]] = []
-    for name, size in requests:
-        repeats.remember("m", name, b"", answer(size))
-        kept = [*(one for one in kept if one[0] != name), (name, size)]
-        while len(kept) > most or sum(size for _, size in kept) > largest:
-            kept.pop(0)
-        for other in "abcde":
-            found = repeats.find("m", other, b"")
-            assert (found and len(found.body)) == dict(kept).get(other)
+    repeats = Repeats(small_disk)
+    repeats.remember("m", "first", b"", answer())
+    (small_disk / "others").write_bytes(b"x" * 900_000)
+    with caplog.at_level(logging.WARNING):
+        for number in range(200):
+            repeats.remember("m", str(number), b"", answer(5_000))
+    assert caplog.text.count("cannot be remembered") == 1
+    assert repeats.find("m", "199", b"") is None
+    assert repeats.find("m", "first", b"") == answer()
+    (small_disk / "others").unlink()
+    repeats.remember("m", "again", b"", answer())
+    assert repeats.find("m", "again", b"") == answer()
+    repeats.close()
