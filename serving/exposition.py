@@ -20,6 +20,7 @@ _COUNTS = (
     ("invalid_outputs", "invalid_outputs", "Requests for which an output was no finite number."),
     ("fallbacks", "fallbacks", "Requests that another version answered because this one failed."),
     ("shadow_rows", "shadow_rows", "Rows that were scored as a shadow."),
+    ("unlogged", "unlogged_requests", "Requests that were answered without a record."),
 )
 _LOOKED_UP = {
     "rows": "Rows whose inputs from the past were looked up.",
@@ -55,7 +56,7 @@ def _of_versions(counted: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
     for name, shown, text in _COUNTS:
         family = CounterMetricFamily(f"mlops_{shown}", text, labels=labels)
         for key, counts in total.items():
-            family.add_metric(key, counts[name])
+            family.add_metric(key, counts.get(name, 0))
         yield family
     latency = HistogramMetricFamily(
         "mlops_request_seconds", "Time from a request's arrival to its answer.", labels=labels
@@ -189,7 +190,8 @@ def _summed(counted: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[
 def _added(known: Mapping[str, Any], counts: Mapping[str, Any]) -> dict[str, Any]:
     columns = known["unknown_categories"].keys() | counts["unknown_categories"].keys()
     return {
-        **{name: known[name] + counts[name] for name, _, _ in _COUNTS},
+        # A process of another release may count less.
+        **{name: known.get(name, 0) + counts.get(name, 0) for name, _, _ in _COUNTS},
         "latency_sum": known["latency_sum"] + counts["latency_sum"],
         "latency_counts": [
             a + b for a, b in zip(known["latency_counts"], counts["latency_counts"], strict=True)

@@ -53,6 +53,8 @@ class Predictor:
         self._stats = stats
         self._writers: dict[str, SegmentWriter] = {}
         self._opening = threading.Lock()
+        # The models whose log could not be written the last time.
+        self._unwritable: set[str] = set()
 
     def close(self) -> None:
         """Close the log segments."""
@@ -80,7 +82,7 @@ class Predictor:
             return None
         seconds = time.perf_counter() - started
         record = record_of(served.version, served.onnx, one, stem, scores, seconds)
-        self._write(model, record)
+        self._write(model, served, record)
         self._count_record(model, served, one, scores, seconds)
         return Predicted(
             served.contract,
@@ -128,7 +130,8 @@ class Predictor:
             scored.append((rows, part, self._score(model, state, variant, part)))
         for rows, part, served in scored:
             seconds = time.perf_counter() - started
-            self._write(model, records_of(served, part, stem, rows, seconds))
+            record = records_of(served, part, stem, rows, seconds)
+            self._write(model, state.loaded, record)
             self._count(model, state, served, part, seconds)
             if whole:
                 outputs = served.outputs
@@ -211,15 +214,25 @@ class Predictor:
                     before = counts.unknown_categories.get(name, 0)
                     counts.unknown_categories[name] = before + unknown
 
-    def _write(self, model: str, record: LoggedRequest | PackedRequest) -> None:
+    def _write(
+        self, model: str, champion: LoadedModel, record: LoggedRequest | PackedRequest
+    ) -> None:
         try:
             writer = self._writers.get(model) or self._open(model)
             writer.append(record)
+            self._unwritable.discard(model)
         except OSError as error:
-            logger.exception("The prediction log of %s cannot be written", model)
-            raise Refusal(
-                503, "server", "the prediction cannot be logged", retry_after="5"
-            ) from error
+            # Told once: on a full disk every request would say so.
+            if model not in self._unwritable:
+                logger.error("The prediction log of %s cannot be written: %s", model, error)
+            self._unwritable.add(model)
+            if champion.contract.log_away == "refuse":
+                raise Refusal(
+                    503, "server", "the prediction cannot be logged", retry_after="5"
+                ) from error
+            counts = self._stats.version(model, record.version)
+            with self._stats.lock:
+                counts.unlogged += 1
 
     def _open(self, model: str) -> SegmentWriter:
         with self._opening:

@@ -42,6 +42,7 @@ class VersionStats:
     invalid_outputs: int = 0
     fallbacks: int = 0
     shadow_rows: int = 0
+    unlogged: int = 0
     latency_counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS) + 1))
     latency_sum: float = 0.0
     output_min: list[float] = field(default_factory=list)

@@ -66,7 +66,9 @@ class Contract:
     a regression. `entity` and `event_time` name optional request columns that are logged, not
     scored; the event time is required where columns are computed from it. The inputs that
     `history` names are looked up by their key where a client leaves them out; `store_away` says
-    whether such a request is refused, or scored with missing values, while the store is away.
+    whether such a request is refused, or scored with missing values, while the store is away;
+    `log_away` whether requests are refused, or answered without a record, while the prediction log
+    cannot be written.
     """
 
     model: str
@@ -78,6 +80,7 @@ class Contract:
     max_rows: int
     history: tuple[HistoryRule, ...] = ()
     store_away: Literal["refuse", "missing"] = "refuse"
+    log_away: Literal["refuse", "answer"] = "refuse"
 
     @property
     def looked_up(self) -> frozenset[str]:

@@ -155,6 +155,7 @@ class ModelSpec(Part):
             max_rows=self.serving.max_rows,
             history=self.history_rules,
             store_away=self.serving.store_away,
+            log_away=self.serving.log_away,
         )
 
 

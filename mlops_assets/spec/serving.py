@@ -65,6 +65,12 @@ class Serving(Part):
         description="What becomes of requests that need the online store of history while it does "
         "not answer. refuse: 503, try again. missing: the inputs from the past count as missing.",
     )
+    log_away: Literal["refuse", "answer"] = Field(
+        default="refuse",
+        description="What becomes of requests while the prediction log cannot be written, as on a "
+        "full disk. refuse: 503, try again. answer: they are answered without a record, which is "
+        "counted; no report ever knows of them.",
+    )
     guard: Guarding = Field(default=Guarding(), description="When a release is taken back.")
 
     def limits(self, latency_ms: float) -> Limits:

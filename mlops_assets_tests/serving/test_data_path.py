@@ -3,8 +3,11 @@
 import http.client
 import itertools
 import json
+import logging
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +17,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.stores.bundles import write_manifest
 from mlops_assets.stores.lake import Lake
 from mlops_assets.stores.log_lag import log_lag
 from mlops_assets.stores.monitoring import PREDICTIONS, Contracts, ingest_predictions
@@ -159,6 +164,52 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_where_the_spec_says_so_a_full_disk_sheds_the_log_and_not_the_load(
+    bundles: dict[str, Built],
+    tmp_path: Path,
+    small_disk: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    lenient = Path(shutil.copytree(bundles["1"].folder, tmp_path / "lenient"))
+    (lenient / "manifest.json").unlink()
+    contract = replace(bundles["1"].contract, log_away="answer")
+    (lenient / "contract.json").write_bytes(contract.to_json())
+    write_manifest(lenient, "onnx", {})
+    publish(tmp_path / "state.json", flight_delay=("1", lenient))
+    models = ModelSet(tmp_path / "state.json")
+    models.refresh()
+    service = PredictionService(models, small_disk / "log")
+    answered: list[str] = []
+
+    def ask(count: int, rows: int) -> None:
+        body = json.dumps({"records": records(rows, seed=1)}).encode()
+        for _ in range(count):
+            answer = service.handle("POST", PATH, {}, body)
+            assert answer.status == 200
+            answered.extend(one["prediction_id"] for one in json.loads(answer.body)["predictions"])
+
+    ask(5, rows=1)
+    filler = small_disk / "filler"
+    stat = os.statvfs(small_disk)
+    filler.write_bytes(b"x" * (stat.f_bavail * stat.f_frsize))
+    with caplog.at_level(logging.ERROR):
+        ask(100, rows=1)
+        ask(100, rows=20)
+    assert caplog.text.count("cannot be written") == 1
+    filler.unlink()
+    ask(5, rows=1)
+    metrics = service.handle("GET", "/metrics", {}, b"").body.decode()
+    service.close()
+    (line,) = re.findall(r"mlops_unlogged_requests_total{.*} (.*)", metrics)
+    found = ingest(tmp_path, small_disk / "log", lenient)
+    # Some were written until the last page was full, and all are there that were not counted.
+    assert set(answered[:5]) | set(answered[-5:]) <= set(found) < set(answered)
+    assert 150 < float(line) < 200
+    alone = [one for one in answered[:105] if one not in found]
+    many = [one for one in answered[105:-5:20] if one not in found]
+    assert len(alone) + len(many) == float(line)
 
 
 def test_a_full_disk_sheds_load_and_loses_nothing_and_service_recovers(

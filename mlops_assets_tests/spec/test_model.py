@@ -61,6 +61,7 @@ def test_an_entity_that_is_the_event_time_is_one_key():
 
 
 def test_the_serving_contract_holds_columns_in_order_and_the_limit():
-    found = spec(serving={"max_rows": 7}).contract("returns", ("0", "1"))
+    found = spec(serving={"max_rows": 7, "log_away": "answer"}).contract("returns", ("0", "1"))
+    assert found.log_away == "answer"
     assert [column.name for column in found.columns] == ["price", "size", "items"]
     assert (found.model, found.classes, found.max_rows) == ("returns", ("0", "1"), 7)
