@@ -46,7 +46,7 @@ class SingleRecordReader:
     def __init__(self, contract: Contract) -> None:
         self._time = contract.event_time
         # A row that its time identifies (an hour, a day) carries both under one key.
-        self._is_known_by_time = contract.entity == contract.event_time != ""
+        self._is_known_by_time = contract.is_known_by_time
         numbers = [column for column in contract.asked if column.type != "category"]
         texts = [column for column in contract.asked if column.type == "category"]
         self._computed = contract.computed
@@ -87,6 +87,8 @@ class SingleRecordReader:
                 time = event_time_of(time, 0, self._time)
             except RequestError:
                 return None
+            if self._is_known_by_time:
+                entity = time
         if None in texts:
             texts = tuple(MISSING_CATEGORY if text is None else text for text in texts)
         figures = values[: self._numbers]

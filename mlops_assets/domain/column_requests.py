@@ -80,7 +80,9 @@ class ColumnParser:
         return ParsedRequest(
             request_id=known_id,
             columns={**read, **parts},
-            entities=_extras(entity_of, columns.get(entity), rows, entity, where),
+            entities=times
+            if self._contract.is_known_by_time
+            else _extras(entity_of, columns.get(entity), rows, entity, where),
             event_times=times,
             absent={
                 name: np.ones(rows, dtype=bool)

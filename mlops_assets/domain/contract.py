@@ -83,6 +83,13 @@ class Contract:
     log_away: Literal["refuse", "answer"] = "refuse"
 
     @property
+    def is_known_by_time(self) -> bool:
+        """Whether the event time is the entity, too: one time is one subject, however written."""
+        return self.entity == self.event_time != "" and all(
+            column.name != self.entity for column in self.asked
+        )
+
+    @property
     def looked_up(self) -> frozenset[str]:
         """Names of the inputs that clients may leave out, because the online store has them."""
         return frozenset(rule.name for rule in self.history)

@@ -80,7 +80,9 @@ class RequestParser:
         return ParsedRequest(
             request_id=request_id,
             columns={**columns, **parts},
-            entities=_entities(records, self._contract.entity),
+            entities=times
+            if self._contract.is_known_by_time
+            else _entities(records, self._contract.entity),
             event_times=times,
             absent=self._absent(records),
         )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mlops_assets.domain.column_requests import ColumnParser
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, ContractColumn
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import RequestParser
@@ -251,6 +252,29 @@ def test_odd_names_of_columns_are_read_the_long_way_and_not_refused(name: str):
 def test_an_input_that_is_also_logged_is_read_the_long_way(extra: str):
     contract = Contract(**{**CONTRACT.__dict__, extra: "city"})
     assert SingleRecordReader(contract).read(body(GOOD)) is None
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2013-06-01T15:30:00Z",
+        "2013-06-01T15:30",
+        "2013-06-01 15:30:00.000",
+        "20130601T153000Z",
+        "2013-06-01T21:00:00+05:30",
+    ],
+)
+def test_a_time_that_is_the_subject_is_one_subject_however_it_is_written(time: str):
+    record = {**GOOD, "departs": time}
+    alone = READERS[BY_TIME].read(body(record))
+    assert alone is not None
+    columns = {name: [value] for name, value in record.items()}
+    known = {
+        alone.entity,
+        *PARSERS[BY_TIME].parse({"records": [record]}).entities,
+        *ColumnParser(BY_TIME).parse(columns).entities,
+    }
+    assert known == {"2013-06-01T15:30:00+00:00"} == {alone.event_time}
 
 
 def test_parts_of_the_time_are_computed_and_a_missing_time_goes_the_long_way():

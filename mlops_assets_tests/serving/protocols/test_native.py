@@ -10,6 +10,7 @@ import pytest
 from mlops_assets.domain.errors import RequestError
 from mlops_assets_tests.serving.protocols.samples import GOOD, PARSERS, columns_of, stream, table
 from serving import native
+from serving.answers import Refusal
 from serving.predicted import Predicted
 from serving.protocols.arrow import ARROW
 from serving.protocols.native import parse
@@ -57,6 +58,16 @@ def test_numbers_that_are_not_finite_are_refused_with_their_field():
     with pytest.raises(RequestError) as caught:
         parse(PARSERS, raw, {})
     assert caught.value.field == "columns.wind[0]"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["application/vnd.apache.arrow.file", "application/vnd.apache.parquet", "text/csv; header=1"],
+)
+def test_a_type_that_is_neither_is_told_which_are(kind: str):
+    with pytest.raises(Refusal, match=ARROW) as caught:
+        parse(PARSERS, b"PAR1", {"content-type": kind})
+    assert (caught.value.status, caught.value.where) == (415, "content-type")
 
 
 @pytest.mark.parametrize(
