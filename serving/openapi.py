@@ -110,17 +110,13 @@ def request_schema(contract: Contract) -> Schema:
     required = [column.name for column in contract.asked if not column.nullable]
     required += [contract.event_time] if contract.computed else []
     columns = {name: _list_of(value, contract) for name, value in values.items()}
-    return {
-        "anyOf": [
-            _request("records", _list_of(_closed(values, required), contract)),
-            _request("columns", _closed(columns, required)),
-        ]
+    forms = {
+        "records": _list_of(_closed(values, required), contract),
+        "columns": _closed(columns, required),
     }
-
-
-def _request(form: str, content: Schema) -> Schema:
     request_id = {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_REQUEST_ID}
-    return _closed({"request_id": request_id, form: content}, [form])
+    whole = _closed({"request_id": request_id, **forms}, ())
+    return {**whole, "oneOf": [{"required": [form]} for form in forms]}
 
 
 def _list_of(items: Schema, contract: Contract) -> Schema:

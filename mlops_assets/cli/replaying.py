@@ -214,7 +214,7 @@ def _row(
 def _why_not(stores: Stores, model: Model, period: str) -> str:
     """What kept a period's decision from its run."""
     verdict = verdicts.of(stores.lake, model.name).get(period)
-    if verdict and verdict.held:
+    if verdict and (verdict.held or verdict.rule == "canary"):
         return verdict.reason.partition(": ")[2]
     # Its version was replaced while the period was served: the sensor drops the decision.
     return f"version {_champion(stores, model)} serves by now"
