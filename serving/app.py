@@ -68,7 +68,7 @@ class Replica:
                 request.method, request.url.path, request.headers, body
             )
         except Refusal as refusal:
-            answer = refusal.answer()
+            answer = self._service.refused(request.url.path, refusal)
         return self._response(answer.body, answer.status, answer.headers)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
