@@ -72,7 +72,12 @@ def _refuse(model: Model, stores: Stores, candidate: Version) -> str:
 
 
 def _rows_per_period(model: Model, stores: Stores) -> float:
-    """Answers in the busier one of the two newest periods; endless where nothing was served."""
-    periods = stores.lake.periods(model.name, monitoring.PREDICTIONS)[-2:]
+    """Answers in the busier one of the two newest periods; endless where nothing was served.
+
+    A client may say that its event is still to come, so periods after this one do not count.
+    """
+    now = model.calendar.key(stores.clock.now())
+    known = stores.lake.periods(model.name, monitoring.PREDICTIONS)
+    periods = [period for period in known if period <= now][-2:]
     counts = [len(monitoring.predictions_of(model, stores.lake, period)) for period in periods]
     return max(counts, default=math.inf)

@@ -21,6 +21,8 @@ TRAINING = {
     "holdout": 2,
     "candidates": [{"estimator": "logistic_regression"}],
 }
+# Clients may send any time.
+ODD = ("0001-01-01", "2026-03-01", "9998-01-01", "9999-12-31T23:59:59Z")
 CANARY = {"serving": {"canary": "auto"}, "training": TRAINING}
 
 
@@ -178,6 +180,11 @@ def harmful(own: Loop) -> Loop:
     """The faller's second version, which passed its gates on days that will not come again."""
     first = challenge(own, FALLER, "2026-01-10", "2026-01-01", "2026-01-06")
     assert first.success, errors(first)
+    odd = [
+        {**row, "sent_at": at}
+        for row, at in zip(own.requests(FALLER, "2026-01-07"), ODD, strict=False)
+    ]
+    own.serve(FALLER, "2026-01-07", odd)
     live(own, FALLER, 7)
     second = challenge(own, FALLER, "2026-01-15", "2026-01-08", "2026-01-11")
     assert second.success, errors(second)
