@@ -160,8 +160,17 @@ class PredictionService:
         return self._pages.describe(route)
 
     def authorise(self, path: str, headers: Mapping[str, str]) -> None:
-        """Raises Refusal (401) for a request that needs a token and has none that is valid."""
-        if path in OPEN_PATHS or not self._tokens.are_needed:
+        """Raises Refusal (401) for a request that needs a token and has none that is valid.
+
+        Where none is needed, everyone on this machine may ask, but for the pages that someone's
+        browser shows: from anywhere, they could write into the prediction log. Refusal (403).
+        """
+        if path in OPEN_PATHS:
+            return
+        if not self._tokens.are_needed:
+            if "origin" in headers:
+                message = "web pages may ask only where a token is needed: MLOPS_SERVE_TOKEN_FILE"
+                raise Refusal(403, "origin", message)
             return
         if not self._tokens.admit(headers.get("authorization", "")):
             raise Refusal(

@@ -14,6 +14,7 @@ Schema = dict[str, Any]
 _ERRORS = {
     "400": "The body is not strict JSON.",
     "401": "The bearer token is missing or wrong.",
+    "403": "A web page asks, where no token is needed.",
     "404": "No such model is released.",
     "408": "The body did not arrive in time.",
     "409": "The request id was used for another request.",

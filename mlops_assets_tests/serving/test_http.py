@@ -299,8 +299,19 @@ def test_a_token_is_needed_everywhere_but_for_health(bundles: dict[str, Built], 
     assert service.handle("GET", "/openapi.json", {}, b"").status == 401
     assert service.handle("GET", "/nowhere", {}, b"").status == 401
     assert service.handle("GET", "/health", {}, b"").status == 200
-    assert service.handle("POST", PATH, {"authorization": f"Bearer {SECRET}"}, body).status == 200
+    page = {"authorization": f"Bearer {SECRET}", "origin": "https://dashboard.example"}
+    assert service.handle("POST", PATH, page, body).status == 200
     service.close()
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:8000", "null"])
+def test_without_tokens_no_web_page_may_ask(served: tuple[PredictionService, Path], origin: str):
+    headers = {"origin": origin, "content-type": "text/plain"}
+    before = sum(path.stat().st_size for path in segments(served[1] / "flight_delay"))
+    answer = served[0].handle("POST", PATH, headers, json.dumps({"records": [GOOD]}).encode())
+    assert (answer.status, json.loads(answer.body)["error"]["field"]) == (403, "origin")
+    assert sum(path.stat().st_size for path in segments(served[1] / "flight_delay")) == before
+    assert served[0].handle("GET", "/health", headers, b"").status == 200
 
 
 def test_requests_from_many_threads_are_all_logged_once(bundles: dict[str, Built], tmp_path: Path):
