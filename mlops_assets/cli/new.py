@@ -56,7 +56,7 @@ class _Days(click.ParamType[timedelta]):
 @click.option("--label", required=True, metavar="COL", help="What is to be predicted.")
 @click.option("--entity", default="", metavar="COL", help="Whom a row is about; found if unique.")
 @click.option("--table", default="", help="Table or view of a database.")
-@click.option("--token-env", default="", metavar="NAME", help="Variable with a token for https.")
+@click.option("--token-env", default="", metavar="NAME", help="Variable with a bearer token.")
 @click.option("--period", type=click.Choice(PERIODS), default="auto", help="Length of a period.")
 @click.option("--task", type=click.Choice(TASKS), default="auto", help="What kind of label it is.")
 @click.option("--above", type=float, help="Predict whether the label's column exceeds this.")
