@@ -20,6 +20,8 @@ import pytest
 # processes that tests start.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# All servers of tests are of this machine, whatever proxy the environment has.
+os.environ["no_proxy"] = "*"
 
 pytest_plugins = ["mlops_assets_tests.loop_fixtures"]
 

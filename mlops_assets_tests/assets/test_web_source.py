@@ -18,7 +18,6 @@ PERIODS = ("2026-01-01", "2026-01-04")
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(copies, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(copies, "CURRENT_SECONDS", -1)

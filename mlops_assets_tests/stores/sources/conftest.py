@@ -93,7 +93,6 @@ def stopped_s3(s3_server: S3Server) -> Iterator[S3Server]:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A server, a home of its own for the copies, and short pauses between attempts."""
     monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(copies, "FIRST_PAUSE", 0.01)
     (tmp_path / "www").mkdir()
     with serving(tmp_path / "www") as found:
