@@ -66,9 +66,12 @@ def render_probabilities(predicted: Predicted) -> Answer:
 
 def _answer(predicted: Predicted, values: list[Any]) -> Answer:
     # The protocol has no place for who answered, and clients read only what they know.
+    answered = dict.fromkeys(predicted.rows or [(predicted.version, predicted.variant)])
+    versions, variants = zip(*answered, strict=True)
     about = {
         "content-type": JSON,
-        "x-model-version": predicted.version,
+        "x-model-version": ", ".join(dict.fromkeys(versions)),
+        "x-model-variant": ", ".join(dict.fromkeys(variants)),
         "x-prediction-id": predicted.stem,
     }
     return Answer(200, orjson.dumps({"predictions": values}), about)

@@ -110,6 +110,15 @@ def test_the_answer_is_the_class_of_each_row_and_the_first_of_a_tie():
     assert answered({"predict_method": "predict"}) == answered({})
 
 
+def test_headers_name_all_versions_that_answered():
+    asked = parse(PARSERS, json.dumps(RECORDS).encode(), {})
+    assert asked.answer(PREDICTED).headers["x-model-variant"] == "champion"
+    rows = [("4", "champion"), ("5", "challenger"), ("4", "champion")]
+    headers = asked.answer(replace(PREDICTED, rows=rows)).headers
+    assert headers["x-model-version"] == "4, 5"
+    assert headers["x-model-variant"] == "champion, challenger"
+
+
 def test_probabilities_are_answered_where_they_are_asked_for():
     probabilities = answered({"predict_method": "predict_proba"})
     assert probabilities == {"predictions": [[0.25, 0.75], [0.75, 0.25], [0.5, 0.5]]}
