@@ -61,7 +61,7 @@ def demo(weeks: int, target: Path | None) -> None:
             loop = LiveLoop(settings, model, running.urls["serve"], running.raise_if_failed)
             story = Story(MODEL, len(periods) + 1)
             with loop, story:
-                for row in replay(settings, model, loop, periods, story.say):
+                for row in replay(settings, model, loop, periods, story.say, story.tell):
                     story.add(row)
                 story.say("a broken version is released by hand, past the gates")
                 story.add(careless_release(Stores.of(settings), model, loop, after))

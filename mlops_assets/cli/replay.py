@@ -51,7 +51,7 @@ def replay(model: str, start: datetime, end: datetime, live: bool, target: Path 
         else LocalLoop(settings, found, story.note)
     )
     with loop, story:
-        for row in run(settings, found, loop, periods, story.say):
+        for row in run(settings, found, loop, periods, story.say, story.tell):
             story.add(row)
     result = story.end(settings, time.monotonic() - began, count(settings, found) - before)
     if target is not None:

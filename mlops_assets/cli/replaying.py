@@ -28,9 +28,17 @@ EARLY_SHARE = 10
 
 
 def replay(
-    settings: Settings, model: Model, loop: Loop, periods: list[str], say: Say
+    settings: Settings,
+    model: Model,
+    loop: Loop,
+    periods: list[str],
+    say: Say,
+    tell: Say | None = None,
 ) -> Iterator[PeriodRow]:
     """Yield what happened in each period, once the loop has come to rest on it.
+
+    `say` hears what is being done now, and `tell` (without one, `say` too) what is to be
+    remembered: a gap, requests that failed, rows that were not asked about.
 
     Labels mature `monitoring.wait` after a period's end, within a later period. As in a backtest,
     what follows from them holds from the nearest beginning of a period on: so a period is judged
@@ -40,6 +48,7 @@ def replay(
     Raises ServiceError if the first version was released after the first period: it may have
     learned from what it would be asked, and the loop judges only what came after it.
     """
+    tell = tell or say
     clock = Clock(settings.clock_file)
     stores = Stores.of(settings)
     wait, delay = model.spec.monitoring.wait, model.label_delay
@@ -63,9 +72,9 @@ def replay(
                 clock.set(max(clock.now(), model.calendar.bounds(period).start))
                 loop.settle(None)
             say(f"{period}: sending requests")
-            sent, swap, served = _serve(stores, model, loop, period, served, say)
+            sent, swap, served = _serve(stores, model, loop, period, served, tell)
             if sent.failed:
-                say(f"{period}: {sent.failed} requests failed, the first with {sent.first_error}")
+                tell(f"{period}: {sent.failed} requests failed, the first with {sent.first_error}")
             waiting.append((period, sent, swap))
         if period and len(waiting) <= delay:
             continue
@@ -75,7 +84,7 @@ def replay(
         loop.settle(judged)
         decision = monitoring.kept(stores.lake, model.name, "decisions").get(judged)
         if decision is None and not sent.requests:
-            say(f"{judged}: a gap, the source has no row of it: nothing asked, nothing judged")
+            tell(f"{judged}: a gap, the source has no row of it: nothing asked, nothing judged")
             continue
         if decision is None:
             raise ServiceError(_undecided(model, judged, sent))
@@ -116,52 +125,54 @@ def begins_at(model: Model, period: str) -> datetime:
 
 
 def _serve(
-    stores: Stores, model: Model, loop: Loop, period: str, served: str, say: Say
+    stores: Stores, model: Model, loop: Loop, period: str, served: str, tell: Say
 ) -> tuple[Sent, float | None, str]:
     """Send a period's requests; what became of them, the seconds of a swap, the live version.
 
     A training that the last decision asked for is done after a small part of a real period: the
     requests of that part find it at work, all others are answered by what it released.
     """
-    say = _once(say)
-    traffic = _traffic(stores, model, period, served, say)
+    tell = _once(tell)
+    traffic = _traffic(stores, model, period, served, tell)
     early = len(traffic) // EARLY_SHARE
     sent, swap = loop.send(traffic[:early]), None
     loop.finish()
     now = _champion(stores, model)
     if now != served:
         swap = loop.swapped(now)
-        traffic = _traffic(stores, model, period, now, say)
+        traffic = _traffic(stores, model, period, now, tell)
     sent.join(loop.send(traffic[early:]))
     return sent, swap, now
 
 
-def _once(say: Say) -> Say:
-    """Say what was not said before."""
+def _once(tell: Say) -> Say:
+    """Tell what was not told before."""
     told: set[str] = set()
 
     def once(text: str) -> None:
         if text not in told:
             told.add(text)
-            say(text)
+            tell(text)
 
     return once
 
 
 def _traffic(
-    stores: Stores, model: Model, period: str, version: str, say: Say
+    stores: Stores, model: Model, period: str, version: str, tell: Say
 ) -> list[list[dict[str, Any]]]:
     """A period's requests, with the inputs that a version asks for."""
     contract = _contract(stores, model, version)
     added = sorted(model.spec.columns.keys() - {column.name for column in contract.columns})
     if added:
         names = ", ".join(added)
-        say(f"{period}: version {version} was trained before it could see {names}: asked without")
+        tell(f"{period}: version {version} was trained before it could see {names}: asked without")
     found = records(model, period, contract)
     asked = with_key(model, contract, found)
     if len(asked) < len(found):
         left_out = counted(len(found) - len(asked), "row")
-        say(f"{period}: {left_out} without {model.spec.entity}, whose past is looked up: not asked")
+        tell(
+            f"{period}: {left_out} without {model.spec.entity}, whose past is looked up: not asked"
+        )
     return together(model, asked)
 
 

@@ -53,6 +53,10 @@ class Story:
         if not self._console.is_terminal:
             self._console.print(text, highlight=False)
 
+    def tell(self, text: str) -> None:
+        """What is to be read afterwards too."""
+        self._console.print(text, markup=False, highlight=False)
+
     def note(self, text: str) -> None:
         """Something that the period at work led to: told below its paragraph."""
         self._notes.append(text)

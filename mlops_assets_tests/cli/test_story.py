@@ -33,3 +33,16 @@ def test_what_no_period_followed_is_told_at_the_end(capsys: pytest.CaptureFixtur
         story.note("run 1 failed")
         assert "run 1 failed" not in capsys.readouterr().err
     assert "run 1 failed" in capsys.readouterr().err
+
+
+def test_what_is_to_be_remembered_stays_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Story("bikes", 2) as story:
+        capsys.readouterr()
+        story.tell("2011-09-01: a gap")
+        story.say("2011-10-01: sending requests")
+        told = capsys.readouterr().err
+    assert "2011-09-01: a gap\n" in told
+    assert "2011-10-01: sending requests\n" not in told
