@@ -3,21 +3,31 @@
 #   docker build -f deploy/docker/serving.Dockerfile -t mlops-assets-serving:0.1.0 .
 ARG PYTHON=3.11.14-slim-bookworm
 
-FROM python:${PYTHON} AS dependencies
+FROM python:${PYTHON} AS build
 COPY constraints.txt deploy/docker/serving-requirements.txt /build/
-RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
-        -c /build/constraints.txt -r /build/serving-requirements.txt
-
-FROM python:${PYTHON}
-# The same number everywhere, so that volumes and secrets can be given to it by number.
-RUN groupadd --system --gid 10001 mlops \
-    && useradd --system --uid 10001 --gid mlops --home-dir /tmp --shell /usr/sbin/nologin mlops \
-    && install --directory --owner=mlops --group=mlops --mode=0700 /var/lib/mlops
-COPY --from=dependencies /opt/venv /opt/venv
+# Without pip itself, and what Ray has for Java workers and for reinforcement learning.
+RUN python -m venv --without-pip /opt/venv \
+    && pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
+        --no-compile -c /build/constraints.txt -r /build/serving-requirements.txt \
+    && rm -r /opt/venv/lib/python3.11/site-packages/ray/jars \
+        /opt/venv/lib/python3.11/site-packages/ray/rllib
 COPY LICENSE pyproject.toml /app/
 COPY mlops_assets /app/mlops_assets
 COPY serving /app/serving
+# Compiled here, because nothing can be at run time: nobody may write there. The code can be read by
+# every user, whatever the modes of the folder that it was copied from.
+RUN python -m compileall -q -j 0 -x '/tests/' --invalidation-mode unchecked-hash /opt/venv/lib /app \
+    && chmod -R u=rwX,go=rX /app
+
+FROM python:${PYTHON}
+# The same number everywhere, so that volumes and secrets can be given to it by number.
+# Python's own image comes without compiled files: each process would compile them again.
+RUN groupadd --system --gid 10001 mlops \
+    && useradd --system --uid 10001 --gid mlops --home-dir /tmp --shell /usr/sbin/nologin mlops \
+    && install --directory --owner=mlops --group=mlops --mode=0700 /var/lib/mlops \
+    && python -m compileall -q -j 0 -x '/(site-packages|tests?)/' /usr/local/lib/python3.11
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app /app
 # Nothing is written outside MLOPS_HOME and /tmp, so the root file system may be read-only.
 # /tmp must allow programs to be executed: HAProxy is started through a script there.
 ENV PATH=/opt/venv/bin:$PATH \

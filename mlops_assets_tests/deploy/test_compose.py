@@ -39,6 +39,13 @@ def test_a_misspelt_key_would_not_fit(tmp_path: Path):
     assert check_schema(bad, "vendor.compose-spec").returncode != 0
 
 
+def test_no_container_fills_the_disk_with_what_it_writes(compose: dict[str, Any]):
+    for name, service in compose["services"].items():
+        options = service["logging"]["options"]
+        assert options["max-size"] == "10m", name
+        assert int(options["max-file"]) <= 5, name
+
+
 def test_the_whole_system_is_there(compose: dict[str, Any]):
     assert set(compose["services"]) == {*OURS, "postgres"}
 
