@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -214,6 +215,17 @@ def test_secrets_are_never_overwritten(tmp_path: Path):
     assert done.returncode == 1
     assert "nothing was changed" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["pgpass"]
+
+
+def test_postgres_can_read_its_databases_in_a_clone_for_its_owner_only(tmp_path: Path):
+    """Without them PostgreSQL stops half-way, and takes its volume for complete ever after."""
+    copy = Path(
+        shutil.copytree(DEPLOY, tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
+    )
+    databases = copy / "postgres" / "databases.sql"
+    databases.chmod(0o600)
+    subprocess.run([copy / "make-secrets"], check=True, capture_output=True)
+    assert databases.stat().st_mode & 0o777 == 0o644
 
 
 def test_serving_reads_the_token_that_make_secrets_writes(tmp_path: Path):
