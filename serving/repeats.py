@@ -20,7 +20,7 @@ from serving.answers import Answer, Refusal
 logger = logging.getLogger(__name__)
 
 # Files of processes that have ended: whoever repeats a request does so within minutes.
-KEPT_FILES = 4
+KEPT_FILES = 8
 # Two changes of a folder may get the same time; after this long there is no other to come.
 SETTLED_NANOSECONDS = 1_000_000_000
 
