@@ -7,7 +7,8 @@ import numpy as np
 
 from mlops_assets.domain.column_requests import ColumnParser
 from mlops_assets.domain.contract import Contract
-from mlops_assets.domain.requests import ParsedRequest, RequestParser
+from mlops_assets.domain.errors import RequestError
+from mlops_assets.domain.requests import MAX_REQUEST_ID, ParsedRequest, RequestParser
 from serving.answers import Answer
 from serving.bulk import BulkReader
 from serving.predicted import Predicted
@@ -53,8 +54,14 @@ def media_type(headers: Headers, name: str = "content-type") -> str:
 
 
 def idempotency_key(headers: Headers) -> str | None:
-    """The client's id of this request: bare, or in the quotes that the draft wants."""
-    return headers.get(IDEMPOTENCY_KEY, "").strip().strip('"') or None
+    """The client's id of this request: bare, or in the quotes that the draft wants.
+
+    Raises RequestError for one that is too long.
+    """
+    key = headers.get(IDEMPOTENCY_KEY, "").strip().strip('"')
+    if len(key) > MAX_REQUEST_ID:
+        raise RequestError(f"must have at most {MAX_REQUEST_ID} characters", IDEMPOTENCY_KEY)
+    return key or None
 
 
 def labels(predicted: Predicted) -> list[str] | list[float]:

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_assets.domain.errors import RequestError
 from mlops_assets_tests.serving.protocols.samples import (
     GOOD,
     PARSERS,
@@ -53,6 +54,13 @@ def test_header_values_are_read_without_their_decoration():
     assert media_type({}) == ""
     assert idempotency_key({"idempotency-key": " abc "}) == "abc"
     assert idempotency_key({"idempotency-key": '""'}) is None
+
+
+def test_a_header_that_is_too_long_is_told_by_its_name():
+    assert idempotency_key({"idempotency-key": "a" * 200}) == "a" * 200
+    with pytest.raises(RequestError, match="at most 200 characters") as caught:
+        idempotency_key({"idempotency-key": "a" * 201})
+    assert caught.value.field == "idempotency-key"
 
 
 def test_the_first_repeated_name_is_found():
