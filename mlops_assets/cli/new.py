@@ -124,9 +124,10 @@ def _refuse_name(name: str, folder: Path) -> None:
 def _sample(source: "NewSource", folder: Path, asked: "Asked", origin: str) -> "Sample":
     from mlops_assets.cli.new_hints import time_hint
     from mlops_assets.stores import sources
-    from mlops_assets.stores.sample import take_flat_sample, time_columns
+    from mlops_assets.stores.sample import take_usable_sample, time_columns
 
-    columns = sources.column_names(source.source, folder)
+    # Row numbers that a program wrote beside the table have no name.
+    columns = tuple(name for name in sources.column_names(source.source, folder) if name)
     if asked.event_time not in columns:
         able = ", ".join(time_columns(source.source, folder)) or "none"
         raise SourceError(
@@ -134,17 +135,20 @@ def _sample(source: "NewSource", folder: Path, asked: "Asked", origin: str) -> "
             f"{', '.join(columns)}. Columns of times: {able}."
         )
     try:
-        sample = take_flat_sample(
+        sample = take_usable_sample(
             source.source,
             folder,
             columns=columns,
             event_time=asked.event_time,
+            needed=(asked.label, asked.entity, asked.known_at),
             limit=SAMPLE_ROWS,
         )
     except NoTimesError:
         raise NoTimesError(time_hint(source.source, folder, asked.event_time, origin)) from None
     if not len(sample.times):
-        raise SourceError(f"no row has a time in {asked.event_time!r}: is the source empty?")
+        raise SourceError(
+            f"no row has a time in {asked.event_time!r} between 1700 and 2260: is the source empty?"
+        )
     return sample
 
 
@@ -191,9 +195,12 @@ def _show(
         )
     if sample.in_order is False:
         console.print("Rows are not in order of time: no harm, they are sorted when they are read.")
-    if sample.nested:
-        names = ", ".join(sample.nested)
-        console.print(f"Passed over lists and structures: {names}.", soft_wrap=True)
+    if sample.unusable:
+        names = ", ".join(sample.unusable)
+        console.print(
+            f"Passed over, as they hold lists, structures or too large numbers: {names}.",
+            soft_wrap=True,
+        )
     choices = [("! " if c.warns else "", c.about, c.chosen, c.reason) for c in drafted.choices]
     _table(console, "Decided", ("part", "value", "why"), choices)
     columns = [

@@ -19,19 +19,26 @@ MILLISECONDS = 13
 def time_hint(source: "Source", folder: Path, column: str, origin: str) -> str:
     """Why `column` cannot be the event time, and what to type instead."""
     from mlops_assets.spec.source import CsvSource
-    from mlops_assets.stores.csv_writing import formats_of, odd_time
+    from mlops_assets.stores.csv_writing import formats_of, mixed_zones, odd_time
     from mlops_assets.stores.sample import time_columns
 
     told = f"--time {column}: the column holds no times"
     if isinstance(source, CsvSource):
-        odd = odd_time(source, folder, column)
+        odd, named = odd_time(source, folder, column), _column(column)
         if odd:
             row, text = odd
-            made = f"SELECT * REPLACE (try_cast({column} AS TIMESTAMP) AS {column})"
+            made = f"SELECT * REPLACE (try_cast({named} AS TIMESTAMP) AS {named})"
             return (
                 f"--time {column}: the column holds times, but {text!r} in row {row:,}. Correct "
                 "it, or make what is no time a missing one: "
                 f'--from "{made} {_from(source, origin)}"'
+            )
+        mixed = mixed_zones(source, folder, column)
+        if mixed:
+            made = f"SELECT * REPLACE ({named}::TIMESTAMP AS {named}) {_from(source, origin)}"
+            return (
+                f"--time {column}: some times have a zone, such as {mixed[0]!r}, and others none, "
+                f'such as {mixed[1]!r}. If those are in UTC: --from "{made}"'
             )
         example, formats = formats_of(source, folder, column)
         told += f" in ISO 8601, but such as {example!r}" if example else ""
@@ -42,7 +49,7 @@ def time_hint(source: "Source", folder: Path, column: str, origin: str) -> str:
         if seconds:
             unit = "" if len(example) < MILLISECONDS else " / 1000"
             made = (
-                f"SELECT * REPLACE (make_timestamp(({column}{unit} * 1000000)::BIGINT) AS {column})"
+                f"SELECT * REPLACE (make_timestamp(({named}{unit} * 1000000)::BIGINT) AS {named})"
             )
             return (
                 f"{told}. If these are {'milli' if unit else ''}seconds since 1970: "
@@ -94,6 +101,12 @@ def _table(source: "Source", origin: str) -> str:
     more = "".join(f", {key}={_quoted(value)}" for key, value in said.items() if value)
     # An address need not end as its file would.
     return f"read_csv({name}{more})" if more or is_web(origin) else name
+
+
+def _column(name: str) -> str:
+    """A column in a query between a shell's double quotes; any name may be quoted."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    return re.sub(r'(["$`\\])', r"\\\1", quoted)
 
 
 def _quoted(text: str) -> str:

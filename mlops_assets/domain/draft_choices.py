@@ -53,6 +53,12 @@ class Choice:
 def choose_task(label: ColumnProfile, asked: Asked) -> Choice:
     """The task that the label's values speak for. Raises DataError if there is none."""
     values = f"{label.distinct:,} different values"
+    if asked.task == "binary" and asked.above is None and label.distinct > 2:
+        above = "" if label.kind == "category" else "add --above VALUE, or "
+        raise DataError(
+            f"--task binary: the label {label.name!r} has {values}, and a binary label has two: "
+            f"{above}name another task."
+        )
     if asked.task != "auto":
         return Choice("task", asked.task, "as asked")
     if asked.above is not None:

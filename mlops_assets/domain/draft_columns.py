@@ -16,6 +16,7 @@ from mlops_assets.domain.profiling import (
     numeric_values,
 )
 from mlops_assets.domain.trainable import MOST_LEVELS
+from mlops_assets.domain.written_values import are_dressed_numbers
 
 # Up to so many levels are listed; a new one is then rejected.
 LISTED_LEVELS = 12
@@ -126,6 +127,11 @@ def _unusable(frame: pd.DataFrame, column: ColumnProfile, event_time: str) -> st
         return f"{column.infinite:,} values are infinite: clean it in the source"
     if column.kind == "integer" and _beyond_floats(column):
         return "whole numbers beyond 2^53, which no model tells apart: an id?"
+    if column.distinct > LISTED_LEVELS and are_dressed_numbers(column.levels):
+        return (
+            f"numbers written with signs, such as {column.levels[0]!r}: make bare numbers of them "
+            "in the source, or with a query"
+        )
     return _identifier(column) or _clock(frame, column, event_time)
 
 

@@ -17,8 +17,8 @@ class SourceAwayError(SourceError):
     """A source does not answer, or not in time; asking again later may help."""
 
 
-class NestedColumnError(SourceError):
-    """A source's column holds lists or structures; `column` is its name."""
+class UnusableColumnError(SourceError):
+    """A source's column holds what no row of the lake can; `column` is its name."""
 
     def __init__(self, message: str, column: str) -> None:
         super().__init__(message)

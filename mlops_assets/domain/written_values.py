@@ -10,6 +10,9 @@ SHORT_FORMATS = ("%Y", "%Y%m%d", "%b-%Y", "%b %Y", "%B %Y", "%b-%y", "%m/%Y", "%
 COMMA = re.compile(r"[-+]?\d+,\d+")
 POINT = re.compile(r"[-+]?\d*\.\d+")
 WHOLE = re.compile(r"[-+]?\d+")
+NUMBER = re.compile(r"[-+]?(\d+([.,]\d+)*|[.,]\d+)")
+# What people write around and between the digits of a number.
+DRESS = re.compile(r"[\s'\u2019%$€£¥]|(?<=\d),(?=\d{3}(?!\d))|\b(USD|EUR|GBP|CHF|JPY)\b")
 YEARS = range(1700, 2260)
 # Nobody writes the year first and then the day.
 NEVER = re.compile(r"%Y.%d")
@@ -34,6 +37,20 @@ def is_time(value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def has_zone(value: str) -> bool:
+    """Whether this time in ISO 8601 says its distance from UTC."""
+    return datetime.fromisoformat(value).tzinfo is not None
+
+
+def are_dressed_numbers(values: Sequence[str]) -> bool:
+    """Whether these are numbers with a sign of money, a unit or marks between thousands.
+
+    Such as $1,200 or 3.5 %; at least one has such a sign, and all would be numbers without.
+    """
+    bare = [DRESS.sub("", value) for value in values]
+    return any(map(DRESS.search, values)) and all(map(NUMBER.fullmatch, bare))
 
 
 def time_formats(values: Sequence[str]) -> tuple[str, ...]:

@@ -52,7 +52,9 @@ def unknown(spec: ModelSpec, found: Sequence[str]) -> Iterator[Problem]:
 def names(spec: ModelSpec) -> Iterator[Problem]:
     """Inputs that are the label, have another role, or a name that is taken."""
     for name in spec.columns:
-        if name == spec.label.column:
+        if not name:
+            yield Problem(("columns", name), "a column needs a name: give it one in the source")
+        elif name == spec.label.column:
             yield Problem(
                 ("columns", name),
                 f"{name!r} is the label: a feature must be known before the event; remove it "

@@ -7,6 +7,7 @@ from pathlib import Path
 from mlops_assets.domain.written_values import (
     has_decimal_commas,
     has_decimal_points,
+    has_zone,
     is_time,
     time_formats,
 )
@@ -63,6 +64,16 @@ def odd_time(source: CsvSource, folder: Path, column: str) -> tuple[int, str] | 
         if place < len(row) and row[place].strip() and not is_time(row[place].strip()):
             return number, row[place]
     return None
+
+
+def mixed_zones(source: CsvSource, folder: Path, column: str) -> tuple[str, str] | None:
+    """A time with a zone and one without, where the first values hold both; else None."""
+    first = _columns(source, folder).get(column, [])
+    if not all(map(is_time, first)):
+        return None
+    zoned = [text for text in first if has_zone(text)]
+    others = [text for text in first if not has_zone(text)]
+    return (zoned[0], others[0]) if zoned and others else None
 
 
 def _columns(source: CsvSource, folder: Path) -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """A table as it is before any spec describes it: all its times, and a sample of its rows."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from mlops_assets.domain.errors import NestedColumnError, SourceError
+from mlops_assets.domain.errors import SourceError, UnusableColumnError
 from mlops_assets.spec.source import CsvSource, ParquetSource, Source, is_web
 from mlops_assets.stores import sources
 from mlops_assets.stores.tables import storable, to_frame
@@ -27,13 +28,13 @@ class Sample:
 
     `timeless` rows have no event time, and are not in either. `in_order` says whether the rows of
     a file lie so, None where only reading all would tell.
-    `nested` columns hold lists or structures, and are not in the frame. Times are in UTC; whole
-    numbers and booleans keep their types beside missing values.
+    `unusable` columns hold lists, structures or numbers too large for the lake, and are not in the
+    frame. Times are in UTC; whole numbers and booleans keep their types beside missing values.
     """
 
     frame: pd.DataFrame
     times: pd.Series
-    nested: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
     timeless: int = 0
     in_order: bool | None = None
 
@@ -75,21 +76,27 @@ def take_sample(
     return Sample(as_frame(pa.concat_tables(parts)), times, timeless=timeless, in_order=in_order)
 
 
-def take_flat_sample(
-    source: Source, folder: Path, *, columns: tuple[str, ...], event_time: str, limit: int
+def take_usable_sample(
+    source: Source,
+    folder: Path,
+    *,
+    columns: tuple[str, ...],
+    event_time: str,
+    needed: Collection[str] = (),
+    limit: int,
 ) -> Sample:
-    """As `take_sample`, without the columns that hold lists or structures."""
-    nested: tuple[str, ...] = ()
+    """As `take_sample`, without the columns that no model can use, unless they are `needed`."""
+    unusable: tuple[str, ...] = ()
     while True:
-        flat = tuple(name for name in columns if name not in nested)
+        usable = tuple(name for name in columns if name not in unusable)
         try:
-            found = take_sample(source, folder, columns=flat, event_time=event_time, limit=limit)
-        except NestedColumnError as error:
-            if error.column == event_time:
+            found = take_sample(source, folder, columns=usable, event_time=event_time, limit=limit)
+        except UnusableColumnError as error:
+            if error.column == event_time or error.column in needed:
                 raise
-            nested += (error.column,)
+            unusable += (error.column,)
             continue
-        return replace(found, nested=nested)
+        return replace(found, unusable=unusable)
 
 
 def as_frame(rows: pa.Table) -> pd.DataFrame:

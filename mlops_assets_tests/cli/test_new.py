@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ def new(*more: str, **options: Any) -> Result:
     given = {"from": "churn.csv", "time": "snapshot_at", "label": "left", **options}
     pairs = [part for name, value in given.items() for part in (f"--{name}", value)]
     return run("new", "churn", *pairs, *more)
+
+
+def proposed(refused: Result) -> str:
+    """The query that a message says to type, as a shell would read it."""
+    return shlex.split(refused.output[refused.output.index("--from") :])[1]
 
 
 def test_a_table_becomes_a_model_that_loads_and_passes_its_check(models: Path):
@@ -187,7 +193,7 @@ def test_a_table_without_an_id_becomes_a_model_by_the_query_that_is_proposed(mod
     write_csv(frame.assign(snapshot_at=lambda f: f["snapshot_at"].dt.floor("D")), "churn.csv")
     refused = new()
     assert refused.exit_code == 1
-    query = refused.output.split('--from "')[1].split('"')[0]
+    query = proposed(refused)
     assert query == "SELECT row_number() OVER () AS row_id, * FROM 'churn.csv'"
     done = new(**{"from": query})
     assert done.exit_code == 0, done.output
@@ -203,7 +209,7 @@ def test_a_table_on_the_web_without_an_id_becomes_a_model_by_the_query_that_is_p
     with serving(models.parent) as site:
         site.write("churn.csv", Path("churn.csv").read_bytes())
         refused = new(**{"from": f"{site.url}/churn.csv?version=3"})
-        query = refused.output.split('--from "')[1].split('"')[0]
+        query = proposed(refused)
         assert query.endswith(f"* FROM read_csv('{site.url}/churn.csv?version=3')")
         done = new(**{"from": query})
         assert done.exit_code == 0, done.output
@@ -241,9 +247,35 @@ def test_seconds_since_1970_become_times_by_the_query_that_is_proposed(models: P
     frame.drop(columns="decided_at").to_csv("churn.csv", index=False)
     refused = new()
     assert "If these are seconds since 1970" in refused.output
-    done = new(**{"from": refused.output.split('--from "')[1].split('"')[0]})
+    done = new(**{"from": proposed(refused)})
     assert done.exit_code == 0, done.output
     assert "2026-05-04 to 2026-07-26" in done.output
+
+
+def test_times_with_and_without_a_zone_are_read_as_utc_by_the_query_that_is_proposed(models: Path):
+    frame = churn().rename(columns={"snapshot_at": 'when "it" was'}).drop(columns="decided_at")
+    texts = frame['when "it" was'].dt.strftime("%Y-%m-%d %H:%M:%S")
+    frame['when "it" was'] = texts + pd.Series(["", "+02:00"] * 900)
+    frame.to_csv("churn.csv", index=False)
+    refused = new(time='when "it" was')
+    assert f"some times have a zone, such as '{texts[1]}+02:00', and others none" in refused.output
+    done = new(**{"from": proposed(refused)}, time='when "it" was')
+    assert done.exit_code == 0, done.output
+    assert "Looked at 1,800 rows, 2026-05-0" in done.output
+
+
+def test_row_numbers_without_a_name_are_passed_over(models: Path):
+    churn().drop(columns="decided_at").to_csv("churn.csv")
+    assert (models.parent / "churn.csv").read_text().startswith(",customer_id,")
+    done = new()
+    assert done.exit_code == 0, done.output
+    assert "" not in read_model(models / "churn").spec.source_columns
+    assert run("check", "churn").exit_code == 0
+
+
+def test_a_label_of_lists_is_refused_as_what_it_is(models: Path):
+    churn().assign(left=[["yes"]] * 1800).to_parquet("churn.parquet")
+    assert "column 'left' holds list<" in new(**{"from": "churn.parquet"}).output
 
 
 def test_a_few_values_that_are_no_times_are_named_and_counted(models: Path):
@@ -253,7 +285,7 @@ def test_a_few_values_that_are_no_times_are_named_and_counted(models: Path):
     (models.parent / "churn.csv").write_text("\n".join(text))
     refused = new()
     assert "the column holds times, but 'n/a' in row 5." in refused.output
-    done = new(**{"from": refused.output.split('--from "')[1].split('"')[0]})
+    done = new(**{"from": proposed(refused)})
     assert done.exit_code == 0, done.output
     assert "! 1 rows have no snapshot_at" in done.output
     checked = run("check", "churn")

@@ -50,6 +50,7 @@ LEFT_OUT = {
     "free text": [f"quite a long note {i}" for i in range(ROWS)],
     "mixes numbers and text (5.0% are text such as 'n/a')": ["1", "2", "3", "4", "5"] * 38
     + ["n/a"] * 10,
+    "numbers written with signs, such as": [f"{1000 + i:,} €" for i in range(ROWS)],
     "holds neither numbers nor text": [[1]] * ROWS,
     "known only afterwards: after at in 100% of the rows": pd.date_range(
         "2027-01-01", periods=ROWS, tz="UTC"

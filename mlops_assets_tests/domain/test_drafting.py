@@ -109,6 +109,8 @@ REFUSED = {
     "holds no numbers or classes": {"label": "decided_at"},
     "holds no numbers, which --task": {"label": "note", "task": "regression"},
     "--known-at plan holds no times": {"known_at": "plan"},
+    r"'plan' has 3 different values, .* two: name another": {"label": "plan", "task": "binary"},
+    "two: add --above VALUE, or name another": {"label": "usage_hours", "task": "binary"},
 }
 
 

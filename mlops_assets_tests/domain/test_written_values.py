@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.domain.written_values import (
+    are_dressed_numbers,
     has_decimal_commas,
     has_decimal_points,
     time_formats,
@@ -61,3 +62,23 @@ def test_decimal_commas_are_seen_where_all_values_are_numbers(values: list[str],
 def test_one_decimal_point_is_enough():
     assert has_decimal_points(["x", "1.5"])
     assert not has_decimal_points(["x", "1,5", "31.12.2024"])
+
+
+@pytest.mark.parametrize(
+    ("values", "dressed"),
+    [
+        (("1,234.50 €", "12.00 €"), True),
+        (("$5", "$1,200"), True),
+        (("3.5%", "-40%"), True),
+        (("1 234", "12"), True),
+        (("1'234", "12"), True),
+        (("1,234", "123"), True),
+        (("1234", "12.5"), False),
+        (("5 apples", "12%"), False),
+        (("1,2", "3,44"), False),
+        (("%", "€"), False),
+        ((), False),
+    ],
+)
+def test_numbers_with_signs_around_them_are_told_from_text(values: tuple[str, ...], dressed: bool):
+    assert are_dressed_numbers(values) == dressed

@@ -18,6 +18,7 @@ from mlops_assets_tests.spec.examples import GOOD, assert_told, columns
             "only together with the label",
             {"columns": columns(done="number"), "label": {"column": "late", "known_at": "done"}},
         ),
+        (("columns", ""), "needs a name", {"columns": columns(**{"": "number"})}),
         (("columns", "id"), "already the entity", {"columns": columns(id="number")}),
         (("columns", "at"), "already the event time", {"columns": columns(at="number")}),
         (

@@ -4,9 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mlops_assets.domain.errors import NestedColumnError, SourceError
+from mlops_assets.domain.errors import SourceError, UnusableColumnError
 from mlops_assets.spec.source import CsvSource, DeltaSource, DuckdbSource, ParquetSource, SqlSource
-from mlops_assets.stores.sample import is_in_order, take_flat_sample, take_sample, time_columns
+from mlops_assets.stores.sample import is_in_order, take_sample, take_usable_sample, time_columns
 from mlops_assets_tests.churn import churn, write_csv
 
 COLUMNS = ("snapshot_at", "age", "plan", "left")
@@ -78,14 +78,26 @@ def test_whether_a_file_is_in_order_is_told(table, tmp_path: Path):
     assert is_in_order(several, tmp_path, "snapshot_at") is None
 
 
+def test_numbers_too_large_for_the_lake_are_refused_or_passed_over(tmp_path: Path):
+    large = pd.Series([2**64 - 1, 7] * 150, dtype="uint64")
+    churn(2).assign(digest=large).to_parquet(tmp_path / "churn.parquet")
+    source = ParquetSource(kind="parquet", path="churn.parquet")
+    wanted = {"columns": (*COLUMNS, "digest"), "event_time": "snapshot_at", "limit": 1000}
+    with pytest.raises(UnusableColumnError, match=r"'digest' holds 18446744073709551615: .* text"):
+        take_usable_sample(source, tmp_path, needed=("digest",), **wanted)
+    assert take_usable_sample(source, tmp_path, **wanted).unusable == ("digest",)
+    churn(2).assign(digest=large % 9).to_parquet(tmp_path / "churn.parquet")
+    assert take_usable_sample(source, tmp_path, **wanted).unusable == ()
+
+
 def test_columns_of_lists_are_passed_over_and_named(tmp_path: Path):
     churn(2).assign(tags=[["a"]] * 300).to_parquet(tmp_path / "churn.parquet")
     source = ParquetSource(kind="parquet", path="churn.parquet")
     wanted = {"columns": (*COLUMNS, "tags"), "event_time": "snapshot_at", "limit": 1000}
-    with pytest.raises(NestedColumnError, match=r"'tags' holds list<.*flatten it in the source"):
+    with pytest.raises(UnusableColumnError, match=r"'tags' holds list<.*flatten it in the source"):
         take_sample(source, tmp_path, **wanted)
-    found = take_flat_sample(source, tmp_path, **wanted)
-    assert found.nested == ("tags",)
+    found = take_usable_sample(source, tmp_path, **wanted)
+    assert found.unusable == ("tags",)
     assert list(found.frame.columns) == list(COLUMNS)
 
 

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from mlops_assets.domain.errors import NestedColumnError
+from mlops_assets.domain.errors import UnusableColumnError
 from mlops_assets.spec.source import (
     CsvSource,
     DeltaSource,
@@ -24,6 +25,9 @@ from mlops_assets.spec.source import (
 from mlops_assets.stores.sources.places import is_remote
 from mlops_assets.stores.sources.reader import Reader
 from mlops_assets.stores.sources.times import in_utc
+
+# The greatest whole number of 64 bits with a sign, which is what the lake keeps.
+LARGEST = 2**63 - 1
 
 
 def column_names(source: Source, folder: Path) -> tuple[str, ...]:
@@ -50,9 +54,16 @@ def read(
     rows = in_utc(_reader(source, folder).read(names, event_time, start, end), event_time)
     for field in rows.schema:
         if pa.types.is_nested(field.type):
-            raise NestedColumnError(
+            raise UnusableColumnError(
                 f"column {field.name!r} holds {field.type}: a column holds one number, text or "
                 "time per row; flatten it in the source.",
+                field.name,
+            )
+        most = pc.max(rows[field.name]).as_py() if pa.types.is_uint64(field.type) else None
+        if most is not None and most > LARGEST:
+            raise UnusableColumnError(
+                f"column {field.name!r} holds {most}: whole numbers go up to {LARGEST}; an id or "
+                "a hash beyond that is text: cast it in the source, or with a query.",
                 field.name,
             )
     return rows.sort_by([(name, "ascending") for name in names]).select(list(columns))
