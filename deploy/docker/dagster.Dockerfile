@@ -17,9 +17,12 @@ RUN python -m venv --without-pip /opt/venv \
     && rm -r /opt/venv/lib/python3.11/site-packages/ray/jars \
         /opt/venv/lib/python3.11/site-packages/ray/rllib
 COPY deploy/dagster /app/deploy/dagster
+# The commit, which the models' tags name: --build-arg REVISION=$(git describe --always --dirty)
+ARG REVISION=""
 # Compiled here, because nothing can be at run time: nobody may write there. The code can be read by
 # every user, whatever the modes of the folder that it was copied from.
 RUN python -m compileall -q -j 0 -x '/tests/' --invalidation-mode unchecked-hash /opt/venv/lib /app \
+    && printf '%s' "$REVISION" >/app/mlops_assets/REVISION \
     && chmod -R u=rwX,go=rX /app
 
 FROM python:${PYTHON}

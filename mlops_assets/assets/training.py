@@ -1,13 +1,12 @@
 """From features to a judged challenger: training_set, challenger."""
 
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from mlops_assets.assets.options import key, options
+from mlops_assets.assets.provenance import code_version
 from mlops_assets.resources import ALL_PERIODS, WINDOW_TAG, Stores
 from mlops_assets.spec import Model
 from mlops_assets.spec.metrics import LOWER_IS_BETTER
@@ -175,19 +174,5 @@ def _frozen_set(context: dg.AssetExecutionContext, model: Model) -> str:
 
 def _provenance(context: dg.AssetExecutionContext) -> dict[str, str]:
     """Tags that lead from a version back to the run and the code that made it."""
-    try:
-        code = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-            cwd=Path(__file__).parent,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        # Installed from a wheel, or git is not there: the package's version has to do.
-        from importlib.metadata import version
-
-        code = version("mlops-assets")
     reason = context.run.tags.get("mlops/reason", "started by hand")
-    return {"dagster_run_id": context.run.run_id, "code_version": code, "reason": reason}
+    return {"dagster_run_id": context.run.run_id, "code_version": code_version(), "reason": reason}
