@@ -1,12 +1,17 @@
 """A defs.yaml with the line of everything in it, and all that is wrong with it in itself."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mlops_assets.domain.errors import SourceError
 from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.spec.findings import Finding, Place
+from mlops_assets.spec.keys import known_keys, repeated_keys
+from mlops_assets.spec.problem import Problem
 from mlops_assets.spec.rules import problems
 from mlops_assets.stores.function_digests import with_digests
 from mlops_assets.stores.model_folders import SPEC_FILE
@@ -28,7 +33,7 @@ class SpecFile:
         tree = self.lines
         if tree is None:
             return 1
-        for part in ("attributes", *place):
+        for part in place if place == ("type",) else ("attributes", *place):
             # Pydantic names the kind of a union too, which is no key of the file.
             tree = tree.children.get(part, tree)
         return int(tree.position.start.line)
@@ -52,6 +57,9 @@ def read_spec_file(name: str, folder: Path, *, ask_source: bool = True) -> SpecF
         at = _Line(mark.line + 1 if mark else 1)
         message = f"no YAML: {error.problem or error.context}"
         return SpecFile(path, None, (Finding("yaml", "problem", (), message),), at)
+    except TypeError:
+        message = "no YAML: braces in braces, {{ x }}, need quotes around them"
+        return SpecFile(path, None, (Finding("yaml", "problem", (), message),))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         message = f"cannot be read as YAML in UTF-8: {error}"
         return SpecFile(path, None, (Finding("yaml", "problem", (), message),))
@@ -60,16 +68,15 @@ def read_spec_file(name: str, folder: Path, *, ask_source: bool = True) -> SpecF
     if not isinstance(content, dict) or not isinstance(content.get("attributes"), dict):
         message = f"a model's file has `type: {COMPONENT}` and `attributes:`"
         return SpecFile(path, None, (Finding("yaml", "problem", (), message),), lines)
+    before = (*_wrong_type(content.get("type")), *repeated_keys(text))
     try:
         spec, of_functions = with_digests(ModelSpec.model_validate(content["attributes"]), folder)
     except ValidationError as error:
-        found = tuple(
-            Finding("spec", "problem", tuple(one["loc"]), _told(one)) for one in error.errors()
-        )
-        return SpecFile(path, None, found, lines)
-    found = tuple(
-        Finding("spec", "problem", one.place, one.message)
-        for one in (
+        wrong = (Problem(tuple(one["loc"]), _told(one)) for one in error.errors())
+        return SpecFile(path, None, _as_findings((*before, *wrong)), lines)
+    found = _as_findings(
+        (
+            *before,
             *problems(spec, _columns(spec, folder) if ask_source else None),
             *of_functions,
         )
@@ -104,8 +111,33 @@ def _columns(spec: ModelSpec, folder: Path) -> tuple[str, ...] | None:
         return None  # reading the rows says why
 
 
+def _as_findings(found: Iterable[Problem]) -> tuple[Finding, ...]:
+    return tuple(Finding("spec", "problem", one.place, one.message) for one in found)
+
+
+def _wrong_type(named: object) -> list[Problem]:
+    """A type under which Dagster finds no model; a class of the user's may build on ours."""
+    if named == COMPONENT:
+        return []
+    from mlops_assets.components import TabularModel
+
+    module, _, name = str(named).rpartition(".")
+    try:
+        found = getattr(import_module(module), name, None)
+    except (ImportError, TypeError, ValueError):
+        found = None
+    if isinstance(found, type) and issubclass(found, TabularModel):
+        return []
+    told = f"{named!r} is no model" if named else "it is missing"
+    return [Problem(("type",), f"{told}: write type: {COMPONENT}")]
+
+
 def _told(error: Any) -> str:
     """Pydantic's message with the value, where that is short and no secret."""
+    if error["type"] == "extra_forbidden":
+        name = str(error["loc"][-1])
+        near = get_close_matches(name, known_keys(), n=1)
+        return f"there is no key {name!r} here" + (f": is {near[0]!r} meant?" if near else "")
     value = error.get("input")
     shown = isinstance(value, str | int | float | bool) and "source" not in error["loc"]
     return f"{error['msg']}" + (f", not {str(value)[:60]!r}" if shown else "")

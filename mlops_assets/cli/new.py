@@ -25,7 +25,6 @@ TASKS = ("auto", "binary", "multiclass", "regression")
 FIRST_TRAINING = 8
 # A first replay takes minutes, whatever the length of the history.
 REPLAYED = 8
-CSV_KEYS = ("encoding", "delimiter", "decimal", "time_format")
 
 
 class _Days(click.ParamType[timedelta]):
@@ -80,14 +79,14 @@ def new(name: str, origin: str, table: str, token_env: str, **asked: Any) -> Non
     from mlops_assets.stores.csv_writing import as_written
     from mlops_assets.stores.files import write_atomically
     from mlops_assets.stores.model_folders import SPEC_FILE
-    from mlops_assets.stores.new_source import new_source
+    from mlops_assets.stores.new_source import DESCRIBED, new_source
 
     settings = Settings.load()
     folder = settings.models_dir / name
     _refuse_name(name, folder)
     if asked["known_at"] and asked["known_after"] is not None:
         raise click.UsageError("give --known-at or --known-after, not both")
-    csv = {key: asked.pop(key) for key in CSV_KEYS}
+    csv = {key: asked.pop(key) for key in DESCRIBED}
     csv = {key: value for key, value in csv.items() if value is not None}
     wanted = Asked(every=asked.pop("period"), **asked)
     source = new_source(
@@ -104,7 +103,7 @@ def new(name: str, origin: str, table: str, token_env: str, **asked: Any) -> Non
     _verify(text)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / SPEC_FILE, text.encode())
-    found = {key: source.keys[key] for key in CSV_KEYS if key in source.keys and key not in csv}
+    found = {key: source.keys[key] for key in DESCRIBED if key in source.keys and key not in csv}
     _show(name, folder / SPEC_FILE, drafted, sample, source, found)
 
 

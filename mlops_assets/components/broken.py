@@ -4,14 +4,19 @@ import dagster as dg
 import yaml
 from dagster.components.core.component_tree import ComponentTreeException
 from dagster_shared.check import CheckError
-from dagster_shared.error import DagsterUnresolvableSymbolError
+from dagster_shared.error import DagsterError
 from pydantic import ValidationError
 
-# What Dagster raises for a file that is no YAML, no component, of an unknown type, or wrong.
+# What Dagster raises for a file that cannot be read, is not in UTF-8, no YAML, no component, of
+# an unknown type, wrong, or holds a model twice. A key that is a mapping, as {{ x }} without quotes
+# is one, is a TypeError.
 LOAD_ERRORS = (
+    OSError,
+    UnicodeDecodeError,
     ComponentTreeException,
     CheckError,
-    DagsterUnresolvableSymbolError,
+    DagsterError,
+    TypeError,
     ValidationError,
     yaml.YAMLError,
 )

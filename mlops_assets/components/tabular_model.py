@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 
 from mlops_assets.assets import (
     batch,
@@ -27,6 +28,7 @@ from mlops_assets.spec import Model, ModelSpec
 from mlops_assets.spec.problem import Problem
 from mlops_assets.spec.rules import problems
 from mlops_assets.stores.function_digests import with_digests
+from mlops_assets.stores.model_folders import SPEC_FILE
 
 ASSETS = (
     data.raw_data,
@@ -76,7 +78,7 @@ class TabularModel(dg.Component):
         """Check what no single field can know, and name the line of every mistake."""
         folder = Path(context.path)
         spec, of_functions = with_digests(attributes, folder)
-        found = (*problems(spec, _source_columns(spec, folder)), *of_functions)
+        found = (*_second(folder), *problems(spec, _source_columns(spec, folder)), *of_functions)
         if found:
             lines = [_located(problem, context, folder) for problem in found]
             raise SpecError("\n".join(lines))
@@ -102,6 +104,14 @@ class TabularModel(dg.Component):
                 alerts(self.model, seconds, tuple(training.GATES), cards.moved),
             ],
         )
+
+
+def _second(folder: Path) -> list[Problem]:
+    """A second document, which Dagster takes for a second component, of the same name."""
+    documents = yaml.parse((folder / SPEC_FILE).read_text(encoding="utf-8"))
+    if sum(isinstance(event, yaml.DocumentStartEvent) for event in documents) < 2:
+        return []
+    return [Problem((), "a file holds one model, this one several documents: remove the others")]
 
 
 def _source_columns(spec: ModelSpec, folder: Path) -> tuple[str, ...] | None:

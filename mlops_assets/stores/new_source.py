@@ -21,6 +21,8 @@ TEXTS = {".tsv": "csv", ".tab": "csv", ".txt": "csv"}
 QUERIED = (".json", ".jsonl", ".ndjson")
 # A text in a query that ends like a file.
 FILE_IN_QUERY = re.compile(r"'([^'\n]+\.(?:parquet|pq|csv|tsv|txt|json|jsonl|ndjson|gz|zst))'")
+# What an option of its own says of CSV files.
+DESCRIBED = ("encoding", "delimiter", "decimal", "time_format")
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
 # What servers call a table whose address has no ending.
 TABLES = (
@@ -203,4 +205,9 @@ def _made(keys: dict[str, str], changed: dict[str, str]) -> NewSource:
     try:
         return NewSource(keys, adapter.validate_python({**keys, **changed}))
     except ValidationError as error:
-        raise SourceError(f"--from: {error.errors()[0]['msg']}") from None
+        (first, *_) = error.errors()
+        field = str(first["loc"][-1])
+        if field in DESCRIBED:
+            option = field.replace("_", "-")
+            raise SourceError(f"--{option}: {first['msg']}, not {first['input']!r}.") from None
+        raise SourceError(f"--from: {first['msg']}") from None

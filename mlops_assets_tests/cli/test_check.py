@@ -74,6 +74,36 @@ def test_every_mistake_of_a_spec_is_told_at_once_with_its_line(models: Path):
     assert "'clever'" in done.output
 
 
+@pytest.mark.parametrize(
+    ("good", "bad", "told"),
+    [
+        ("type: mlops_assets.components.TabularModel\n", "", "2: type: it is missing: write"),
+        (".TabularModel", ".Tabular", "1: type: 'mlops_assets.components.Tabular' is no model"),
+        ("type: mlops_assets.components.", "type: .", "1: type: '.TabularModel' is no model"),
+        (
+            "  task: binary",
+            "  task: binary\n  task: binary",
+            "5: task: the key 'task' is in line 4",
+        ),
+        ("tickets: integer", "plan: integer", "13: columns.plan: the key 'plan' is in line 12"),
+        ("task: binary", "taks: binary", "4: taks: there is no key 'taks' here: is 'task' meant?"),
+        ("entity: customer_id", "entity: {{ x }}", "1: : no YAML: braces in braces"),
+    ],
+)
+def test_what_dagster_would_not_load_and_yaml_would_pass_over_is_told(
+    good: str, bad: str, told: str, models: Path
+):
+    path = write(models, (good, bad))
+    done = check("churn")
+    assert done.exit_code == 1
+    assert f"{path}:{told}" in done.output
+
+
+def test_a_class_that_builds_on_ours_is_a_model(models: Path):
+    write(models, ("mlops_assets.components.", "mlops_assets.components.tabular_model."))
+    assert check("churn").exit_code == 0
+
+
 def test_candidates_are_imported_and_their_settings_tried(models: Path):
     candidates = (
         "columns:",

@@ -125,6 +125,8 @@ REFUSED: dict[str, dict[str, str]] = {
     "Columns of times: snapshot_at, decided_at. A query can make one": {"time": "plan"},
     "--label who: the source has no such column": {"label": "who"},
     "nothing.csv is not there": {"from": "nothing.csv"},
+    "there is no encoding 'klingon': state": {"encoding": "klingon"},
+    "--delimiter: String should have at most 1 character, not '::'": {"delimiter": "::"},
     "'soon' is no delay: write 90m, 12h, 3d or 2w": {"known-after": "soon"},
 }
 

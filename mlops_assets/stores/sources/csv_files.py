@@ -32,8 +32,8 @@ TYPES = {
     "boolean": pa.bool_(),
 }
 COLUMN = re.compile(r"In CSV column #(\d+): ")
-# A format without separators, whose times Arrow would take for whole numbers.
 ENCODING = "state source.encoding (`mlops new --encoding`), such as cp1252 or utf-16"
+# A format without separators, whose times Arrow would take for whole numbers.
 DIGITS = re.compile(r"(%[YmdHMSjy])+")
 
 
@@ -156,7 +156,12 @@ class CsvFiles:
     @property
     def _text(self) -> str:
         """The encoding, past the mark with which some programs begin a file."""
-        name = codecs.lookup(self.source.encoding).name
+        try:
+            name = codecs.lookup(self.source.encoding).name
+        except LookupError:
+            raise SourceError(
+                f"there is no encoding {self.source.encoding!r}: {ENCODING}."
+            ) from None
         return "utf-8-sig" if name == "utf-8" else name
 
     @contextmanager

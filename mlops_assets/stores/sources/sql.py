@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -142,6 +143,7 @@ def _engine(source: SqlSource) -> Any:
             if source.url_env
             else "a SQL source needs source.url or source.url_env."
         )
+    _missing_file(url)
     try:
         return create_engine(url, poolclass=NullPool, connect_args=_patience(url, source))
     except ImportError as error:
@@ -154,6 +156,25 @@ def _engine(source: SqlSource) -> Any:
             f"{where} holds no SQLAlchemy URL (dialect+driver://user:password@host:port/name): "
             "special characters in a password must be percent-encoded."
         ) from None
+
+
+def _missing_file(url: str) -> None:
+    """Raise SourceError for a SQLite file that is not there, which SQLite would make, empty."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        found = make_url(url)
+    except (ArgumentError, ValueError):
+        return  # the engine says why
+    path = found.database or ""
+    if found.get_backend_name() != "sqlite" or path in ("", ":memory:") or path.startswith("file:"):
+        return
+    if not Path(path).is_file():
+        raise SourceError(
+            f"the SQLite file {path!r} is not there: correct the URL; a path that does not begin "
+            "with / is seen from the folder in which the command runs."
+        )
 
 
 def _patience(url: str, source: SqlSource) -> dict[str, Any]:

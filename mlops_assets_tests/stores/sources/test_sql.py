@@ -53,6 +53,13 @@ def test_a_table_that_is_not_there_is_named(tmp_path: Path):
         column_names(missing, tmp_path)
 
 
+def test_a_sqlite_file_that_is_not_there_is_named_and_not_made(tmp_path: Path):
+    source = SqlSource(kind="sql", url=f"sqlite:///{tmp_path}/none.db", table="orders")
+    with pytest.raises(SourceError, match=r"none\.db' is not there"):
+        column_names(source, tmp_path)
+    assert not (tmp_path / "none.db").exists()
+
+
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SHOP_URL", raising=False)
     source = SqlSource(kind="sql", url_env="SHOP_URL", table="orders")
@@ -72,7 +79,7 @@ def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest
         ("s3cret", "no SQLAlchemy URL"),
         ("nosuch://me:s3cret@host/shop", "no SQLAlchemy URL"),
         ("mysql+mysqldb://me:s3cret@host/shop", "'MySQLdb' of the variable SHOP_URL is not inst"),
-        ("sqlite:////nowhere/s3cret/shop.db", "does not answer"),
+        ("sqlite:////nowhere/shop.db?password=s3cret", "is not there"),
     ],
 )
 def test_an_unreachable_database_is_told_without_its_password(
