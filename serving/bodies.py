@@ -81,9 +81,17 @@ def _decode_exactly(raw: bytes, problem: str = "") -> tuple[Any, bool]:
             not_finite.append(text)
         return value
 
+    def whole(text: str) -> float:
+        # One beyond float64 is no more finite than 1e999.
+        return int(text) if math.isfinite(float(text)) else number(text)
+
     try:
         body = json.loads(
-            raw.decode(), object_pairs_hook=pairs, parse_float=number, parse_constant=number
+            raw.decode(),
+            object_pairs_hook=pairs,
+            parse_float=number,
+            parse_int=whole,
+            parse_constant=number,
         )
     except RecursionError as error:
         raise BodyError("the body is nested too deeply") from error

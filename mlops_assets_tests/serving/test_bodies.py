@@ -20,7 +20,6 @@ from serving.bodies import MAX_EXPLAINED_BYTES, BodyError, decode
         b'{"a": NAN}',
         b'{"a": NaN, "b": ' + b"[" * 100_000,
         rb'{"a": "\ud800"}',
-        b'{"a": 1' + b"0" * 5000 + b"}",
         '{"a": NaN}'.encode("utf-16"),
         b'{"a": NaN, "b": "' + b"x" * MAX_EXPLAINED_BYTES + b'"}',
         b"[" * 100_000,
@@ -45,7 +44,11 @@ def test_colons_inside_of_text_are_no_keys():
     assert decode(json.dumps(body).encode()) == body
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+@pytest.mark.parametrize(
+    "text",
+    ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 309, "-1" + "0" * 5000],
+    ids=lambda text: text[:9],
+)
 def test_numbers_that_are_not_finite_are_left_to_the_request_parser(text: str):
     (value,) = decode(f'{{"a": {text}}}'.encode()).values()
     assert not math.isfinite(value)
