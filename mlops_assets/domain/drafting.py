@@ -1,6 +1,6 @@
 """From a profiled table to a first spec: every choice with the reason that the user is told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 
@@ -26,6 +26,7 @@ from mlops_assets.domain.periods import Every
 from mlops_assets.domain.profiling import ColumnProfile, numeric_values, profile, profile_column
 
 RESERVED = "a name that the lake uses itself: rename it in the source"
+TWIN = "differs from {!r} only in case, which the lake does not tell apart: rename it in the source"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def draft(
     inputs = _inputs(frame, able, asked, truth, task.chosen)
     inputs = tuple(
         replace(column, kept=False, reason=RESERVED) if is_reserved(column.name) else column
-        for column in inputs
+        for column in _without_twins(inputs, roles)
     )
     if not any(column.kept for column in inputs):
         raise DataError(
@@ -155,6 +156,19 @@ def _inputs(
     features = frame[list(columns)]
     leaks = find_leaks(features, frame[asked.label], truth, task)  # type: ignore[arg-type]
     return draft_columns(frame, columns, leaks, asked.event_time)
+
+
+def _without_twins(inputs: Sequence[DraftColumn], roles: Collection[str]) -> Iterator[DraftColumn]:
+    """The columns, of which those left out that differ from an earlier one only in case."""
+    seen = {name.lower(): name for name in roles}
+    for column in inputs:
+        first = seen.get(column.name.lower())
+        if column.kept and first is not None:
+            yield replace(column, kept=False, reason=TWIN.format(first))
+            continue
+        if column.kept:
+            seen[column.name.lower()] = column.name
+        yield column
 
 
 def _check_roles(columns: Mapping[str, ColumnProfile], asked: Asked) -> None:

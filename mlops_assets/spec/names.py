@@ -28,8 +28,33 @@ RESERVED = (
 
 
 def is_reserved(name: str) -> bool:
-    """Whether no input may have this name, because the lake or the prediction log uses it."""
-    return name in RESERVED or name.startswith("p_")
+    """Whether no input may have this name, because the lake or the prediction log uses it.
+
+    A Delta table does not tell names apart that differ only in case.
+    """
+    return name.lower() in RESERVED or name.lower().startswith("p_")
+
+
+def twins(spec: ModelSpec) -> Iterator[Problem]:
+    """Names of one table that differ only in case, which a Delta table takes for one."""
+    places: list[tuple[str, tuple[str | int, ...]]] = [
+        (spec.entity, ("entity",)),
+        (spec.event_time, ("event_time",)),
+        (spec.label.column, ("label", "column")),
+        (spec.label.known_at, ("label", "known_at")),
+        (spec.weight, ("weight",)),
+        *((name, ("columns", name)) for name in spec.columns),
+        *((rule.name, ("history", number, "name")) for number, rule in enumerate(spec.history)),
+    ]
+    seen: dict[str, str] = {}
+    for name, place in places:
+        first = seen.setdefault(name.lower(), name)
+        if first != name:
+            yield Problem(
+                place,
+                f"{name!r} and {first!r} differ only in case, which tables of the lake do not tell "
+                "apart; rename one",
+            )
 
 
 def unknown(spec: ModelSpec, found: Sequence[str]) -> Iterator[Problem]:
@@ -106,7 +131,7 @@ def roles(spec: ModelSpec) -> Iterator[Problem]:
         )
     for place, name in places.items():
         taken = LAKE_COLUMNS if place[0] == "label" else (*LAKE_COLUMNS, *LABEL_COLUMNS)
-        if name in taken:
+        if name.lower() in taken:
             yield Problem(
                 place, f"{name!r} is a name that the lake uses itself; rename it in the source"
             )

@@ -21,6 +21,7 @@ def problems(spec: ModelSpec, source_columns: Sequence[str] | None = None) -> tu
         _source,
         names.names,
         names.roles,
+        names.twins,
         _label,
         _columns,
         _history,

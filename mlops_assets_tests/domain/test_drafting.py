@@ -162,6 +162,16 @@ def test_a_table_without_any_input_is_refused():
         drafted(churn()[["customer_id", "snapshot_at", "country", "left"]])
 
 
+def test_of_columns_that_differ_only_in_case_one_is_an_input():
+    frame = churn()
+    frame = frame.assign(Plan=frame["plan"].sample(frac=1, random_state=1).to_numpy(), Left=1.5)
+    frame["Left"] += frame.index % 7
+    found = {column.name: column for column in drafted(frame).columns}
+    assert found["plan"].kept
+    assert found["Plan"].reason.startswith("differs from 'plan' only in case")
+    assert found["Left"].reason.startswith("differs from 'left' only in case")
+
+
 def test_a_column_with_a_name_of_the_lake_is_left_out():
     rows = churn().rename(columns={"tickets": "value"})
     found = draft(

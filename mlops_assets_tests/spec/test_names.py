@@ -34,6 +34,8 @@ from mlops_assets_tests.spec.examples import GOOD, assert_told, columns
             "lake uses itself",
             {"columns": columns(probabilities="number")},
         ),
+        (("columns", "Version"), "lake uses itself", {"columns": columns(Version="number")}),
+        (("columns", "ID"), "'ID' and 'id' differ only in case", {"columns": columns(ID="number")}),
         (("columns", "p_1"), "lake uses itself", {"columns": columns(p_1="number")}),
         (("entity",), "lake uses itself", {"entity": "period"}),
         (("event_time",), "lake uses itself", {"event_time": "label"}),
