@@ -11,6 +11,7 @@ import pandas as pd
 
 from mlops_assets.domain.contract import Task
 from mlops_assets.domain.errors import DataError, NoKeyError
+from mlops_assets.domain.labels import twin_classes
 from mlops_assets.domain.periods import Every
 from mlops_assets.domain.profiling import ColumnProfile, choose_key, delays, repeated_keys
 from mlops_assets.domain.trainable import MOST_LEVELS
@@ -164,6 +165,12 @@ def least_quality(truth: pd.Series, task: str) -> tuple[dict[str, float], Choice
         told = f"{known.min():g} to {known.max():g}, mean {known.mean():.4g}{missing}"
         return {"r2": 0.0}, Choice("label", "values", told)
     shares = known.value_counts(normalize=True)
+    twins = twin_classes(map(str, shares.index))
+    if twins:
+        raise DataError(
+            f"the classes {twins[0]!r} and {twins[1]!r} of the label differ only in case: make one "
+            "of them in the source, or with a query."
+        )
     if len(shares) < 2:
         raise DataError(
             f"the label has one class, {shares.index[0]!r}, in all {len(known):,} rows: there is "

@@ -1,5 +1,6 @@
 """What is predicted, and from when on the truth is known."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -64,6 +65,19 @@ def classes_of(label: pd.Series) -> tuple[str, ...]:
         return tuple(sorted(names, key=float))
     except ValueError:
         return tuple(names)
+
+
+def twin_classes(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two classes that differ only in case, as Yes and yes; None if there are none.
+
+    Predictions have a column per class, and a Delta table does not tell such columns apart.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(name.lower(), name)
+        if first != name:
+            return first, name
+    return None
 
 
 def encode(label: pd.Series, task: Task, classes: tuple[str, ...]) -> np.ndarray:

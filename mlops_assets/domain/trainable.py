@@ -7,6 +7,7 @@ import pandas as pd
 
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract
 from mlops_assets.domain.errors import NotTrainableError
+from mlops_assets.domain.labels import twin_classes
 
 # A linear model gets a column per level, in memory that grows with rows times levels.
 MOST_LEVELS = 500
@@ -56,6 +57,12 @@ def _refuse_classes(y: np.ndarray, contract: Contract) -> None:
         raise NotTrainableError(
             f"the label has one class, {only}, in all {len(y):,} training rows: there is nothing "
             "to learn. Correct label.column or label.above, or train on a longer history."
+        )
+    twins = twin_classes(names)
+    if twins:
+        raise NotTrainableError(
+            f"the classes {twins[0]!r} and {twins[1]!r} of the label differ only in case: make one "
+            "of them in the source, as the lake does not tell their columns apart."
         )
     if contract.task == "binary" and len(names) > 2:
         some = ", ".join(map(repr, names[:5]))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mlops_assets.domain.draft_choices import MOST_CLASSES
-from mlops_assets.domain.labels import KNOWN_AT, LABEL
+from mlops_assets.domain.labels import KNOWN_AT, LABEL, twin_classes
 from mlops_assets.domain.profiling import numeric_values, profile_column
 from mlops_assets.spec.findings import Finding, Place, Table, share
 
@@ -50,6 +50,15 @@ def label_values(table: Table) -> Iterator[Finding]:
             place,
             f"the label is {str(present.iloc[0])!r} in all {len(present):,} rows that have one: "
             "there is nothing to predict; correct the label, or take a longer history",
+        )
+    twins = None if spec.task == "regression" else twin_classes(sorted(set(present.astype(str))))
+    if twins:
+        yield Finding(
+            "twin_classes",
+            "problem",
+            place,
+            f"the classes {twins[0]!r} and {twins[1]!r} differ only in case: make one of them in "
+            "the source",
         )
     if spec.task == "binary" and classes > 2:
         yield Finding(

@@ -120,6 +120,13 @@ def test_what_cannot_be_a_model_is_refused_with_the_fix(message: str):
         drafted(**REFUSED[message])
 
 
+def test_classes_that_differ_only_in_case_are_refused():
+    frame = churn()
+    frame.loc[:30, "left"] = "YES"
+    with pytest.raises(DataError, match="'yes' and 'YES' of the label differ only in case"):
+        drafted(frame)
+
+
 def test_a_label_that_is_never_there_is_refused():
     with pytest.raises(DataError, match="missing in every row"):
         drafted(churn().assign(left=None))

@@ -42,6 +42,11 @@ def test_one_class_is_refused(y):
         refuse(rows(), y)
 
 
+def test_classes_that_differ_only_in_case_are_refused():
+    with pytest.raises(NotTrainableError, match="'No' and 'no' of the label differ only in case"):
+        refuse(rows(), classes=("No", "no"))
+
+
 def test_three_classes_of_a_binary_label_are_refused():
     with pytest.raises(NotTrainableError, match=r"3 classes \('a', 'b', 'c'\)"):
         refuse(rows(), classes=("a", "b", "c"))

@@ -83,6 +83,10 @@ BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str, str, tuple, str]] = {
         lambda: spoilt(0.1, left="maybe"),
         *("many_classes", "problem", ("label", "column"), "has 3 values, a binary label has two"),
     ),
+    "classes that differ only in case": (
+        lambda: spoilt(0.1, left="YES"),
+        *("twin_classes", "problem", ("label", "column"), "'YES' and 'yes' differ only in case"),
+    ),
     "no label": (
         lambda: spoilt(1, left=None),
         *("no_label", "problem", ("label", "column"), "missing in every row"),
