@@ -13,8 +13,8 @@ type: {type}
 
 attributes:
   task: binary  # or multiclass, or regression
-  description: WHAT THE MODEL IS FOR
-  owner: team:ml  # an e-mail address, or team:name
+  description: ""  # what is the model for?
+  # owner: team:name  # who answers for it: an e-mail address, or team:name
   # parquet, csv, delta: {{kind, path}}; sql: {{kind, url_env, table}}; duckdb: {{kind, query}};
   # python: {{kind, file, function}}. Paths are relative to this folder.
   source: {{kind: parquet, path: ROWS.parquet}}

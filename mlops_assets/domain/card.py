@@ -35,8 +35,9 @@ class Notes:
     @property
     def missing(self) -> tuple[str, ...]:
         """What a card has to say and this one does not, by its place in defs.yaml."""
-        places = {"card.purpose": self.purpose, "owner": self.owner, "card.limits": self.limits}
-        return tuple(place for place, value in places.items() if not value)
+        limits = "".join(self.limits)
+        places = {"card.purpose": self.purpose, "owner": self.owner, "card.limits": limits}
+        return tuple(place for place, value in places.items() if not value.strip())
 
 
 @dataclass(frozen=True)

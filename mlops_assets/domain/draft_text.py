@@ -48,7 +48,7 @@ def render(drafted: Draft, source: Mapping[str, str], origin: str) -> str:
         "attributes:",
         _said(f"task: {drafted.task}", drafted.choice("task").reason),
         '  description: ""  # what is the model for?',
-        "  owner: team:ml  # an e-mail address, or team:name",
+        "  # owner: team:name  # who answers for it: an e-mail address, or team:name",
         f"  source: {_flow(source)}",
         _said(f"entity: {scalar(drafted.entity)}", drafted.choice("entity").reason),
         f"  event_time: {scalar(asked.event_time)}",

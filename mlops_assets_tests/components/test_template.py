@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from mlops_assets.assets.card_facts import notes_of
 from mlops_assets.components import TabularModel
 from mlops_assets.components.template import TabularModelScaffolder
 from mlops_assets.domain.errors import SpecError
@@ -64,6 +65,7 @@ def test_the_template_is_a_spec_without_problems_that_loads_without_its_source(t
     spec = ModelSpec.model_validate(content["attributes"])
     assert not problems(spec)
     assert spec.period.start == date(2026, 1, 5)
+    assert notes_of(spec).missing == ("card.purpose", "owner", "card.limits")
     found = load(tmp_path / "home", tmp_path / "models")
     assert found.resolve_job_def("ice_cream__train")
 

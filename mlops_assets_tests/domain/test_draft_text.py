@@ -6,6 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlops_assets.assets.card_facts import notes_of
 from mlops_assets.domain.draft_choices import Asked
 from mlops_assets.domain.draft_text import render, scalar
 from mlops_assets.domain.drafting import draft
@@ -43,6 +44,11 @@ def test_the_file_says_why():
     assert "    # plan_name: " in text
     assert "# left out: the same as plan" in text
     assert "log_loss" in text
+
+
+def test_what_only_people_know_is_left_open_so_that_a_gate_may_ask_for_it():
+    missing = notes_of(spec_of(text_of(churn()))).missing
+    assert missing == ("card.purpose", "owner", "card.limits")
 
 
 def test_a_column_that_was_left_out_comes_back_without_its_hash():
