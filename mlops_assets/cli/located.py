@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_assets.domain.errors import SourceError
-from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.spec import Model, ModelSpec, names
 from mlops_assets.spec.findings import Finding, Place
 from mlops_assets.spec.keys import known_keys, repeated_keys
 from mlops_assets.spec.problem import Problem
@@ -68,7 +68,7 @@ def read_spec_file(name: str, folder: Path, *, ask_source: bool = True) -> SpecF
     if not isinstance(content, dict) or not isinstance(content.get("attributes"), dict):
         message = f"a model's file has `type: {COMPONENT}` and `attributes:`"
         return SpecFile(path, None, (Finding("yaml", "problem", (), message),), lines)
-    before = (*_wrong_type(content.get("type")), *repeated_keys(text))
+    before = (*names.folder(name), *_wrong_type(content.get("type")), *repeated_keys(text))
     try:
         spec, of_functions = with_digests(ModelSpec.model_validate(content["attributes"]), folder)
     except ValidationError as error:

@@ -24,7 +24,7 @@ from mlops_assets.automation.sensors import new_periods, retrain
 from mlops_assets.components.template import TabularModelScaffolder
 from mlops_assets.domain.errors import SourceError, SpecError
 from mlops_assets.settings import Settings
-from mlops_assets.spec import Model, ModelSpec
+from mlops_assets.spec import Model, ModelSpec, names
 from mlops_assets.spec.problem import Problem
 from mlops_assets.spec.rules import problems
 from mlops_assets.stores.function_digests import with_digests
@@ -78,7 +78,12 @@ class TabularModel(dg.Component):
         """Check what no single field can know, and name the line of every mistake."""
         folder = Path(context.path)
         spec, of_functions = with_digests(attributes, folder)
-        found = (*_second(folder), *problems(spec, _source_columns(spec, folder)), *of_functions)
+        found = (
+            *_second(folder),
+            *names.folder(folder.name),
+            *problems(spec, _source_columns(spec, folder)),
+            *of_functions,
+        )
         if found:
             lines = [_located(problem, context, folder) for problem in found]
             raise SpecError("\n".join(lines))

@@ -1,5 +1,6 @@
 """Names of columns: which are taken, and that each column has one role and exists in the source."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from mlops_assets.spec.model import ModelSpec
@@ -55,6 +56,29 @@ def twins(spec: ModelSpec) -> Iterator[Problem]:
                 f"{name!r} and {first!r} differ only in case, which tables of the lake do not tell "
                 "apart; rename one",
             )
+
+
+# What Dagster takes for an owner, and for the names of jobs, which begin with the model's.
+OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+MODEL = re.compile(r"[A-Za-z0-9_]+")
+
+
+def owner(spec: ModelSpec) -> Iterator[Problem]:
+    """An owner whom Dagster refuses."""
+    if not OWNER.fullmatch(spec.owner):
+        yield Problem(
+            ("owner",), f"{spec.owner!r} is no owner: write an e-mail address, or team:name"
+        )
+
+
+def folder(name: str) -> Iterator[Problem]:
+    """A folder whose name can be no model's."""
+    if not MODEL.fullmatch(name):
+        yield Problem(
+            (),
+            f"the folder's name {name!r} is no name for a model, of which jobs, tables and "
+            "addresses are named: rename it, with letters without accents, digits and _ alone",
+        )
 
 
 def unknown(spec: ModelSpec, found: Sequence[str]) -> Iterator[Problem]:

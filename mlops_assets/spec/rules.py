@@ -18,6 +18,7 @@ def problems(spec: ModelSpec, source_columns: Sequence[str] | None = None) -> tu
     `source_columns` are the columns that the source has, where that is known.
     """
     rules = (
+        names.owner,
         _source,
         names.names,
         names.roles,

@@ -99,6 +99,13 @@ def test_what_dagster_would_not_load_and_yaml_would_pass_over_is_told(
     assert f"{path}:{told}" in done.output
 
 
+def test_a_folder_whose_name_is_no_models_is_told(models: Path):
+    (models / "churn").rename(models / "my-churn")
+    done = check("my-churn")
+    assert done.exit_code == 1
+    assert "the folder's name 'my-churn' is no name for a model" in done.output
+
+
 def test_a_class_that_builds_on_ours_is_a_model(models: Path):
     write(models, ("mlops_assets.components.", "mlops_assets.components.tabular_model."))
     assert check("churn").exit_code == 0

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from mlops_assets.spec import ModelSpec
-from mlops_assets.spec.names import RESERVED
+from mlops_assets.spec.names import OWNER, RESERVED
 from mlops_assets.spec.rules import problems
 from mlops_assets.stores.prediction_log import RESERVED_COLUMNS
 from mlops_assets_tests.spec.examples import GOOD, assert_told, columns
@@ -18,6 +18,8 @@ from mlops_assets_tests.spec.examples import GOOD, assert_told, columns
             "only together with the label",
             {"columns": columns(done="number"), "label": {"column": "late", "known_at": "done"}},
         ),
+        (("owner",), "'nobody' is no owner", {"owner": "nobody"}),
+        (("owner",), "'team:' is no owner", {"owner": "team:"}),
         (("columns", ""), "needs a name", {"columns": columns(**{"": "number"})}),
         (("columns", "id"), "already the entity", {"columns": columns(id="number")}),
         (("columns", "at"), "already the event time", {"columns": columns(at="number")}),
@@ -65,3 +67,12 @@ def test_columns_that_the_source_lacks_are_named_where_they_are_used():
 
 def test_every_column_that_the_prediction_log_needs_is_reserved():
     assert set(RESERVED_COLUMNS) <= set(RESERVED)
+
+
+@pytest.mark.parametrize(
+    "owner", ["team:ml", "team:", "me@example.org", "nobody", "me@x", "a b@example.org", "team:a b"]
+)
+def test_owners_are_those_that_dagster_takes(owner: str):
+    from dagster._core.definitions.utils import is_valid_owner
+
+    assert bool(OWNER.fullmatch(owner)) == is_valid_owner(owner)
