@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from mlops_assets.domain.errors import SourceError
 from mlops_assets.spec import Model, ModelSpec, names
 from mlops_assets.spec.findings import Finding, Place
-from mlops_assets.spec.keys import known_keys, repeated_keys
+from mlops_assets.spec.keys import repeated_keys
 from mlops_assets.spec.problem import Problem
+from mlops_assets.spec.refusals import told
 from mlops_assets.spec.rules import problems
 from mlops_assets.stores.function_digests import with_digests
 from mlops_assets.stores.model_folders import SPEC_FILE
@@ -72,7 +72,7 @@ def read_spec_file(name: str, folder: Path, *, ask_source: bool = True) -> SpecF
     try:
         spec, of_functions = with_digests(ModelSpec.model_validate(content["attributes"]), folder)
     except ValidationError as error:
-        wrong = (Problem(tuple(one["loc"]), _told(one)) for one in error.errors())
+        wrong = (Problem(tuple(one["loc"]), told(one)) for one in error.errors())
         return SpecFile(path, None, _as_findings((*before, *wrong)), lines)
     found = _as_findings(
         (
@@ -130,14 +130,3 @@ def _wrong_type(named: object) -> list[Problem]:
         return []
     told = f"{named!r} is no model" if named else "it is missing"
     return [Problem(("type",), f"{told}: write type: {COMPONENT}")]
-
-
-def _told(error: Any) -> str:
-    """Pydantic's message with the value, where that is short and no secret."""
-    if error["type"] == "extra_forbidden":
-        name = str(error["loc"][-1])
-        near = get_close_matches(name, known_keys(), n=1)
-        return f"there is no key {name!r} here" + (f": is {near[0]!r} meant?" if near else "")
-    value = error.get("input")
-    shown = isinstance(value, str | int | float | bool) and "source" not in error["loc"]
-    return f"{error['msg']}" + (f", not {str(value)[:60]!r}" if shown else "")

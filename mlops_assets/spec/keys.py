@@ -9,11 +9,34 @@ from mlops_assets.spec.problem import Problem
 
 
 @cache
+def keys_of_parts() -> dict[str, tuple[str, ...]]:
+    """The names of the fields of a spec and of each of its parts, by the name of the class."""
+    schema = ModelSpec.model_json_schema()
+    parts = {ModelSpec.__name__: schema, **schema["$defs"]}
+    return {name: tuple(part.get("properties", ())) for name, part in parts.items()}
+
+
+@cache
 def known_keys() -> tuple[str, ...]:
     """The names of all fields of a spec and its parts."""
-    schema = ModelSpec.model_json_schema()
-    parts = (schema, *schema["$defs"].values())
-    return tuple(sorted({name for part in parts for name in part.get("properties", ())}))
+    return tuple(sorted({key for keys in keys_of_parts().values() for key in keys}))
+
+
+@cache
+def kinds(key: str) -> tuple[str, ...]:
+    """What `key` may say where it tells parts of several kinds apart, as source.kind does."""
+    found: set[str] = set()
+    open_parts: list[Any] = [ModelSpec.model_json_schema()]
+    while open_parts:
+        part = open_parts.pop()
+        if isinstance(part, dict):
+            told = part.get("discriminator")
+            if isinstance(told, dict) and told.get("propertyName") == key:
+                found.update(told["mapping"])
+            open_parts.extend(part.values())
+        elif isinstance(part, list):
+            open_parts.extend(part)
+    return tuple(sorted(found))
 
 
 def repeated_keys(text: str) -> list[Problem]:

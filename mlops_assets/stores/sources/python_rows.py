@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import pyarrow as pa
@@ -119,9 +120,17 @@ class PythonRows:
             ) from error
         except Exception as error:  # a function of the user's may raise anything
             raise SourceError(
-                f"{self._name} fails with {type(error).__name__}: {error}. The traceback above "
-                "names its line."
+                f"{self._name} fails{self._line(error)} with {type(error).__name__}: {error}."
             ) from error
+
+    def _line(self, error: BaseException) -> str:
+        """Where in the user's file it happened; a mistake in its grammar names its line itself."""
+        lines = [
+            found.lineno
+            for found in extract_tb(error.__traceback__)
+            if found.filename == str(self._place)
+        ]
+        return f" in line {lines[-1]}" if lines else ""
 
     def _as_table(self, found: Any) -> pa.Table:
         import pandas as pd

@@ -55,7 +55,11 @@ def test_another_file_and_function_may_be_named(tmp_path: Path):
     [
         ("raise ConnectionError('no route')", SourceAwayError, "does not reach .*no route"),
         ("raise TimeoutError('30 s')", SourceAwayError, "does not reach its data: TimeoutError"),
-        ("return {}['x']", SourceError, r"rows\(\) in .*features\.py fails with KeyError: 'x'"),
+        (
+            "return {}['x']",
+            SourceError,
+            r"rows\(\) in .*features\.py fails in line \d+ with KeyError: 'x'",
+        ),
         ("return [1]", SourceError, "returns list: return a pandas DataFrame"),
         ("return pd.DataFrame()", SourceError, "has no column 'at'"),
         (f"return {FRAME}.drop(columns='n')", SourceError, "has no column 'n'"),
@@ -81,7 +85,7 @@ def test_what_a_function_does_wrong_is_told(
     ("code", "words"),
     [
         ("def rows(:\n", "fails with SyntaxError"),
-        ("import nosuch\n", "fails with ModuleNotFoundError"),
+        ("\nimport nosuch\n", "fails in line 2 with ModuleNotFoundError"),
         ("rows = 1\n", "has no function 'rows'"),
     ],
 )
