@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -6,7 +8,18 @@ import pyarrow.parquet as pq
 import pytest
 from dagster import AssetCheckSeverity
 
-from mlops_assets_tests.loop import FIRST_DAY, History, Loop, checks, errors, parcels
+from mlops_assets.stores.training_rows import freeze
+from mlops_assets_tests.loop import (
+    FIRST_DAY,
+    History,
+    Loop,
+    add_parcels,
+    checks,
+    errors,
+    parcels,
+    read_model,
+    utc,
+)
 
 DATA_ASSETS = ("raw_data", "validated_data", "features")
 
@@ -229,6 +242,37 @@ def test_a_gap_is_told_by_every_later_run_until_it_is_filled(loop: Loop):
         )
     write_rows(loop, "gappy", every)
     assert checks(loop.run("gappy__ingest", "2026-01-01", "2026-01-06"))["gaps"].passed
+
+
+def test_a_restated_period_flows_through_to_what_is_trained_on_and_no_other_does(
+    loop: Loop, tmp_path: Path
+):
+    rows, day = parcels(7), "2026-01-03"
+    folder = add_parcels(tmp_path / "models", "restated", rows)
+    definitions, model = loop.load(tmp_path / "models"), read_model(folder)
+
+    def state(*periods: str) -> tuple[dict[tuple[str, str], str], dict[str, str]]:
+        loop.at("2026-01-12")
+        result = loop.run("restated__ingest", *periods, definitions=definitions)
+        assert result.success, errors(result)
+        versions = {
+            (asset, period): loop.data_version("restated", asset, period)
+            for asset in DATA_ASSETS
+            for period in loop.stores.lake.periods("restated", asset)
+        }
+        frozen = freeze(model, loop.stores.lake, utc("2026-01-12"), None)
+        return versions, {part.period: part.content_hash for part in frozen.periods}
+
+    versions, hashes = state("2026-01-01", "2026-01-07")
+    place = pc.index(pc.day(rows["sent_at"]), 3).as_py()
+    pq.write_table(with_values(rows, "weight", {place: 19.5}), folder / "rows.parquet")
+    again, hashes_again = state(day)
+    changed = {key for key, version in again.items() if version != versions[key]}
+    assert changed == {(asset, day) for asset in DATA_ASSETS}
+    assert {period for period, found in hashes_again.items() if found != hashes[period]} == {day}
+    features = loop.stores.lake.read("restated", "features", periods=[day]).to_pandas()
+    assert (features["weight"] == 19.5).sum() == 1
+    assert len(features) == 150
 
 
 def test_rows_that_stop_before_the_period_ends_warn(loop: Loop):
