@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Seconds or milliseconds since 1970, from 2001 to 2286.
 SECONDS = re.compile(r"[1-9]\d{9}(\d{3})?(\.0)?")
 MILLISECONDS = 13
+FIRST_ROWS = 2_000
 
 
 def time_hint(source: "Source", folder: Path, column: str, origin: str) -> str:
@@ -45,22 +46,58 @@ def time_hint(source: "Source", folder: Path, column: str, origin: str) -> str:
         if formats:
             written = " or ".join(f"--time-format {shlex.quote(form)}" for form in formats[:2])
             return f"{told}. Add {written}{', whichever it is' if formats[1:] else ''}."
-        seconds = SECONDS.fullmatch(example)
-        if seconds:
-            unit = "" if len(example) < MILLISECONDS else " / 1000"
-            made = (
-                f"SELECT * REPLACE (make_timestamp(({named}{unit} * 1000000)::BIGINT) AS {named})"
-            )
+        if SECONDS.fullmatch(example):
+            made = f"SELECT * REPLACE ({_since_1970(example, named)} AS {named})"
             return (
-                f"{told}. If these are {'milli' if unit else ''}seconds since 1970: "
-                f'--from "{made} {_from(source, origin)}"'
+                f"{told}. If these are {'' if len(example) < MILLISECONDS else 'milli'}seconds "
+                f'since 1970: --from "{made} {_from(source, origin)}"'
             )
+    else:
+        texts = _texts(source, folder, column, origin)
+        time = _as_time(texts, _column(column))
+        if time:
+            made = f"SELECT * REPLACE ({time} AS {_column(column)}) {_from(source, origin)}"
+            return f'{told}, but such as {texts[0]!r}. A query makes times of them: --from "{made}"'
     able = ", ".join(time_columns(source, folder)) or "none"
     made = f"SELECT *, make_date(year, month, day) AS event_date {_from(source, origin)}"
     return (
         f"{told}. Columns of times: {able}. A query can make one of other columns: "
         f'--from "{made}" --time event_date'
     )
+
+
+def _since_1970(example: str, named: str) -> str:
+    unit = "" if len(example) < MILLISECONDS else " / 1000"
+    return f"make_timestamp(({named}{unit} * 1000000)::BIGINT)"
+
+
+def _as_time(texts: list[str], named: str) -> str:
+    """What makes a time of a column with these values; empty if they are none."""
+    from mlops_assets.domain.written_values import is_time, time_formats
+
+    if texts and all(map(SECONDS.fullmatch, texts)):
+        return _since_1970(texts[0], named)
+    if texts and all(is_time(text) and not text.isdigit() for text in texts):
+        return f"{named}::TIMESTAMP"
+    formats = time_formats(texts)
+    return f"strptime({named}::VARCHAR, '{formats[0]}')" if formats else ""
+
+
+def _texts(source: "Source", folder: Path, column: str, origin: str) -> list[str]:
+    """The first values of a column of what DuckDB reads; none where it cannot tell."""
+    from mlops_assets.domain.errors import SourceError
+    from mlops_assets.spec.source import DuckdbSource
+    from mlops_assets.stores.sources.duckdb_query import DuckdbQuery
+
+    if source.kind in ("sql", "python"):
+        return []
+    query = f"SELECT * {_from(source, origin)}"
+    asked = DuckdbSource(kind="duckdb", query=query, timeout=source.timeout)
+    try:
+        # The origin is relative to where the user is.
+        return DuckdbQuery(asked, Path.cwd()).texts(column, FIRST_ROWS)
+    except SourceError:
+        return []
 
 
 def key_hint(source: "Source", origin: str) -> str:

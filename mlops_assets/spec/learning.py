@@ -118,5 +118,6 @@ def history_length(spec: ModelSpec) -> Iterator[Problem]:
             ("training", "window", "min"),
             f"the history {period.start} to {period.end} has {available} {period.every} periods, "
             f"but a training needs {needed} (window.min {training.window.min} + validation "
-            f"{training.validation} + holdout {training.holdout})",
+            f"{training.validation} + holdout {training.holdout}): shorten the period "
+            "(period.every, `mlops new --period`), lower these numbers, or take a longer history",
         )

@@ -254,6 +254,23 @@ def test_seconds_since_1970_become_times_by_the_query_that_is_proposed(models: P
     assert "2026-05-04 to 2026-07-26" in done.output
 
 
+@pytest.mark.parametrize(
+    "form", ["%Y-%m-%d %H:%M:%S", "%d.%m.%Y", "%Y%m%d", "%s"], ids=["iso", "german", "digits", "s"]
+)
+def test_text_and_numbers_of_a_parquet_file_become_times_by_the_query_that_is_proposed(
+    form: str, models: Path
+):
+    frame = churn().drop(columns="decided_at")
+    times = frame["snapshot_at"]
+    texts = (times.astype("int64") // 10**9) if form == "%s" else times.dt.strftime(form)
+    frame.assign(snapshot_at=texts).to_parquet("churn.parquet")
+    refused = new(**{"from": "churn.parquet"})
+    assert f"holds no times, but such as '{texts[0]}'" in refused.output
+    done = new(**{"from": proposed(refused)})
+    assert done.exit_code == 0, done.output
+    assert "Looked at 1,800 rows, 2026-05-04 to 2026-07-26" in done.output
+
+
 def test_times_with_and_without_a_zone_are_read_as_utc_by_the_query_that_is_proposed(models: Path):
     frame = churn().rename(columns={"snapshot_at": 'when "it" was'}).drop(columns="decided_at")
     texts = frame['when "it" was'].dt.strftime("%Y-%m-%d %H:%M:%S")

@@ -144,7 +144,8 @@ class CsvFiles:
     def _header(self, path: str) -> tuple[str, ...]:
         with self._clear(path, ()), self._lines(path) as lines:
             names = tuple(next(csv.reader(lines, delimiter=self.source.delimiter), ()))
-        double = sorted({name for name in names if names.count(name) > 1})
+        # Spreadsheets end each line with the empty fields of columns that were once there.
+        double = sorted({name for name in names if name and names.count(name) > 1})
         if not names or double:
             raise SourceError(
                 f"{self._files.name(path)} "

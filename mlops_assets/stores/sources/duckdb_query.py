@@ -30,6 +30,13 @@ class DuckdbQuery:
         with self._running() as connection:
             return tuple(self._columns(connection))
 
+    def texts(self, column: str, rows: int) -> list[str]:
+        """The first values of a column, as text."""
+        name = _quoted(column)
+        with self._running() as connection:
+            query = f"SELECT {name}::VARCHAR FROM ({self._query}) WHERE {name} IS NOT NULL"  # noqa: S608
+            return [text for (text,) in connection.execute(f"{query} LIMIT {rows}").fetchall()]
+
     def read(
         self, columns: Sequence[str], event_time: str, start: datetime, end: datetime
     ) -> pa.Table:

@@ -133,6 +133,11 @@ def test_a_header_names_each_column_once(text: str, words: str, tmp_path: Path):
         ask(write(tmp_path, text), tmp_path, "n")
 
 
+def test_empty_fields_at_the_end_of_each_line_are_no_harm(tmp_path: Path):
+    source = write(tmp_path, "at,n,,\n2024-01-01,3,,\n")
+    assert ask(source, tmp_path, "n")["n"].to_pylist() == [3]
+
+
 def test_a_header_alone_has_no_rows(tmp_path: Path):
     source = write(tmp_path, "at,n\n")
     assert ask(source, tmp_path, "n").num_rows == 0
