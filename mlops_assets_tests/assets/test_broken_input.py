@@ -30,6 +30,12 @@ def ragged(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~gap].sample(frac=1, random_state=0)
 
 
+def ten_thousand_levels(rows: pd.DataFrame) -> pd.DataFrame:
+    """More rows, and a zone for each."""
+    more = parcels(DAYS, rows=2_600).to_pandas()
+    return more.assign(zone=[f"z{i}" for i in range(len(more))])
+
+
 # What becomes of the rows, and what the spec says of them.
 TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any]]] = {
     "messy": (messy, {"validation": {"max_rejected_share": 0.05}}),
@@ -42,7 +48,7 @@ TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any]]]
         {"columns": {**COLUMNS, "floor": "number?"}},
     ),
     "levels": (
-        lambda f: f.assign(zone=[f"z{i}" for i in range(len(f))]),
+        ten_thousand_levels,
         {
             "columns": {**COLUMNS, "zone": "category"},
             "training": {**parcel_spec()["training"], "window": {"min": 4}, "holdout": 1},
@@ -117,7 +123,7 @@ def test_a_source_that_cannot_be_read_fails_and_says_what_to_change(model, loop,
 REFUSED_TRAINING = {
     "one_class": "the label has one class, '0', in all",
     "nothing": "column 'floor' is missing in all",
-    "levels": "column 'zone' has 5",
+    "levels": "column 'zone' has 10,",
 }
 
 
