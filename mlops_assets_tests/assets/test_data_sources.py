@@ -83,7 +83,7 @@ def test_a_wrong_source_is_asked_once_and_leaves_the_lake_as_it_was(sourced: Sou
     result = sourced.ingest(PERIODS[1])
     assert not result.success
     assert sourced.calls == 1
-    assert "features.py fails with KeyError: 'weight'" in errors(result)
+    assert "features.py fails in line 11 with KeyError: 'weight'" in errors(result)
     assert sourced.loop.lake_versions(sourced.name) == before
 
 

@@ -143,7 +143,7 @@ def _engine(source: SqlSource) -> Any:
             if source.url_env
             else "a SQL source needs source.url or source.url_env."
         )
-    _missing_file(url)
+    _missing_file(url, where)
     try:
         return create_engine(url, poolclass=NullPool, connect_args=_patience(url, source))
     except ImportError as error:
@@ -158,7 +158,7 @@ def _engine(source: SqlSource) -> Any:
         ) from None
 
 
-def _missing_file(url: str) -> None:
+def _missing_file(url: str, where: str) -> None:
     """Raise SourceError for a SQLite file that is not there, which SQLite would make, empty."""
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
@@ -172,8 +172,8 @@ def _missing_file(url: str) -> None:
         return
     if not Path(path).is_file():
         raise SourceError(
-            f"the SQLite file {path!r} is not there: correct the URL; a path that does not begin "
-            "with / is seen from the folder in which the command runs."
+            f"the SQLite file {path!r} of {where} is not there: correct the URL; a path that does "
+            "not begin with / is seen from the folder in which the command runs."
         )
 
 

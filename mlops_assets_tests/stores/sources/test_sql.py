@@ -55,7 +55,7 @@ def test_a_table_that_is_not_there_is_named(tmp_path: Path):
 
 def test_a_sqlite_file_that_is_not_there_is_named_and_not_made(tmp_path: Path):
     source = SqlSource(kind="sql", url=f"sqlite:///{tmp_path}/none.db", table="orders")
-    with pytest.raises(SourceError, match=r"none\.db' is not there"):
+    with pytest.raises(SourceError, match=r"none\.db' of source\.url is not there"):
         column_names(source, tmp_path)
     assert not (tmp_path / "none.db").exists()
 
