@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.settings import Settings
 from mlops_assets.stores.online import OnlineStore
 from mlops_assets.stores.ports import LOOPBACK
+from serving import memory
 from serving.answers import Refusal
 from serving.auth import Tokens
 from serving.http import PredictionService
@@ -42,6 +43,7 @@ class Replica:
         from starlette.responses import Response
 
         keep_to_loopback()
+        memory.collect_rarely()
         self._response = Response
         counts = Stats(Path(stats))
         counts.start()

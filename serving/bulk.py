@@ -2,19 +2,22 @@
 
 As in `serving.single`, msgspec decodes and type-checks the bytes in one pass, by types compiled
 from the contract. What it takes is a subset of what the parsers take, and means the same; for
-anything else `read` gives None, and the long way decides, and says what is wrong.
+anything else `read` gives None, and the long way decides, and says what is wrong. Categories are
+decoded to the codes of the levels that the model knows; to text, where a request has another one.
 """
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from mlops_assets.domain.column_requests import ColumnParser
-from mlops_assets.domain.contract import Contract
+from mlops_assets.domain.contract import Contract, ContractColumn
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import ParsedRequest
+from serving.level_codes import LevelCodes
 from serving.single import are_readable, record_type, request_type, type_of
 
 # Of shorter requests, the fixed costs would be more than what is saved.
@@ -23,9 +26,11 @@ _UNSET = msgspec.UNSET
 
 
 class BulkReader:
-    """Reads requests of many rows for one contract."""
+    """Reads requests of many rows for one contract; `known` are levels of its categories."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(
+        self, contract: Contract, known: Mapping[str, Collection[str]] | None = None
+    ) -> None:
         self._parser = ColumnParser(contract)
         extras = dict.fromkeys((contract.entity, contract.event_time))
         self._extras = [name for name in extras if name]
@@ -33,29 +38,47 @@ class BulkReader:
         self._names = [*(column.name for column in contract.asked), *self._extras]
         self._numbers = [column.name for column in contract.asked if column.type != "category"]
         self._texts = [name for name in self._names if name not in self._numbers]
-        self._decoder = _decoder(contract, self._extras) if are_readable(contract) else None
+        found = {name: LevelCodes.of((known or {}).get(name, ())) for name in self._texts}
+        coded = {name: codes for name, codes in found.items() if codes is not None}
+        # A request is read by the first decoder that can.
+        ways: list[dict[str, LevelCodes]] = [coded, {}] if coded else [{}]
+        self._ways = [
+            (_decoder(contract, self._extras, codes), codes)
+            for codes in ways
+            if are_readable(contract)
+        ]
 
     def read(self, raw: bytes) -> ParsedRequest | None:
         """The rows, or None for a request that must be looked at more closely."""
-        # An escaped colon would be missed when keys are counted.
-        if self._decoder is None or len(raw) < LEAST_BYTES or b"\\u003" in raw:
+        # An escaped colon would be missed when keys are counted. Most bodies have no escape at all,
+        # which is found out in no time.
+        if len(raw) < LEAST_BYTES or (b"\\" in raw and b"\\u003" in raw):
             return None
-        try:
-            request = self._decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
+        for decoder, codes in self._ways:
+            try:
+                request = decoder.decode(raw)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+            return self._request(raw, request, codes)
+        return None
+
+    def _request(
+        self, raw: bytes, request: Any, codes: Mapping[str, LevelCodes]
+    ) -> ParsedRequest | None:
         found = self._columns(request)
         if found is None:
             return None
         keys, columns = found
         request_id = None if request.request_id is _UNSET else request.request_id
         keys += request.request_id is not _UNSET
-        texts = [columns[name] for name in self._texts if name in columns]
+        texts = [columns[name] for name in self._texts if name in columns and name not in codes]
         if _colons(raw, keys, [*texts, (request_id,)]):
             return None
-        for name in self._numbers:
-            if name in columns:
-                columns[name] = np.array(columns[name], dtype=np.float64)  # None becomes NaN
+        for name, column in columns.items():
+            if name in codes:
+                columns[name] = codes[name].column(column)
+            elif name in self._numbers:
+                columns[name] = _floats(column)
         try:
             return self._parser.parse(columns, request_id)
         except RequestError:
@@ -85,20 +108,34 @@ class BulkReader:
         return keys, columns
 
 
+def _floats(values: Sequence[float | None]) -> np.ndarray:
+    """Numbers and booleans as float64; None becomes NaN."""
+    try:
+        # In a third of the time that numpy takes.
+        return np.frombuffer(struct.pack(f"{len(values)}d", *values))
+    except struct.error:
+        return np.array(values, dtype=np.float64)
+
+
 def _colons(raw: bytes, keys: int, texts: Sequence[Sequence[str | None]]) -> int:
     """The colons beside those of keys and texts: a key that occurs twice shows as one too many."""
-    surplus = raw.count(b":") - keys
+    # In an eighth of the time that `raw.count` takes.
+    surplus = int(np.count_nonzero(np.frombuffer(raw, np.uint8) == ord(":"))) - keys
     return surplus and surplus - sum("".join(filter(None, text)).count(":") for text in texts)
 
 
-def _decoder(contract: Contract, extras: Sequence[str]) -> Any:
+def _decoder(contract: Contract, extras: Sequence[str], codes: Mapping[str, LevelCodes]) -> Any:
     """A decoder of requests with `records` or with `columns`."""
+
+    def kind(column: ContractColumn) -> Any:
+        return type_of(column, codes[column.name].type if column.name in codes else None)
+
     # Fields are numbered, since any text can name a column.
     names: dict[str, str] = {}
     fields: list[Any] = []
     for i, column in enumerate(contract.asked):
         names[f"c{i}"] = column.name
-        values: Any = list[type_of(column)]  # type: ignore[misc]
+        values: Any = list[kind(column)]  # type: ignore[misc]
         optional = (values | msgspec.UnsetType, _UNSET)
         fields.append((f"c{i}", *optional) if column.nullable else (f"c{i}", values))
     for i, name in enumerate(extras):
@@ -112,7 +149,7 @@ def _decoder(contract: Contract, extras: Sequence[str]) -> Any:
         gc=False,
         kw_only=True,
     )
-    records: Any = list[record_type(contract, contract.asked)]  # type: ignore[misc]
+    records: Any = list[record_type(contract, contract.asked, kind)]  # type: ignore[misc]
     return msgspec.json.Decoder(
         request_type(
             ("records", records | msgspec.UnsetType, _UNSET),

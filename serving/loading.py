@@ -48,14 +48,15 @@ def load(bundle: Bundle) -> LoadedModel:
     finally:
         memory.give_back()
     warm_up(scorer)
+    known = _known_categories(folder)
     onnx = scorer if isinstance(scorer, OnnxScorer) and scorer.takes_records else None
     return LoadedModel(
         version=bundle.version,
         path=bundle.path,
         # A pipeline that did not compile costs milliseconds per call, whatever the rows.
         scorer=scorer if isinstance(scorer, OnnxScorer) else BatchingScorer(scorer),
-        parsers=Parsers.of(scorer.contract),
-        known=_known_categories(folder),
+        parsers=Parsers.of(scorer.contract, known),
+        known=known,
         onnx=onnx,
         reader=SingleRecordReader(scorer.contract) if onnx else None,
     )

@@ -5,7 +5,7 @@ it takes is a subset of what `RequestParser` takes, and means the same; for anyt
 gives None, and the long way decides, and says what is wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -125,12 +125,22 @@ def are_readable(contract: Contract) -> bool:
     return is_plain and not contract.history
 
 
-def record_type(contract: Contract, columns: Sequence[ContractColumn]) -> Any:
+def type_of(column: ContractColumn, plain: Any = None) -> Any:
+    """The type of the column's values in JSON, `plain` but for missing ones."""
+    plain = plain or _TYPES[column.type]
+    return plain | None if column.nullable else plain
+
+
+def record_type(
+    contract: Contract,
+    columns: Sequence[ContractColumn],
+    kind: Callable[[ContractColumn], Any] = type_of,
+) -> Any:
     """The type of a record: the fields of `columns`, then entity and event time if there are any.
 
     Fields are numbered, since any text can name a column.
     """
-    fields: list[Any] = [(f"c{i}", type_of(column)) for i, column in enumerate(columns)]
+    fields: list[Any] = [(f"c{i}", kind(column)) for i, column in enumerate(columns)]
     optional = str | None | msgspec.UnsetType
     names = {f"c{i}": column.name for i, column in enumerate(columns)}
     for field, name in (("entity", contract.entity), ("time", contract.event_time)):
@@ -154,9 +164,3 @@ def request_type(*rows: Any) -> Any:
 def _is_plain(name: str) -> bool:
     """Whether msgspec can look for a key of this name."""
     return name.isprintable() and "\\" not in name and '"' not in name
-
-
-def type_of(column: ContractColumn) -> Any:
-    """The type of the column's values in JSON."""
-    plain = _TYPES[column.type]
-    return plain | None if column.nullable else plain

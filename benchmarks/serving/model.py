@@ -70,6 +70,8 @@ def build(model: str, folder: Path, seed: int = 0) -> Built:
     import joblib
     import skops.io
 
+    from mlops_assets.domain import profile
+    from mlops_assets.domain.features import as_arrays
     from mlops_assets.domain.features import pipeline as assemble
     from mlops_assets.stores.bundles import write_manifest
     from mlops_assets.stores.onnx_export import to_onnx
@@ -78,11 +80,14 @@ def build(model: str, folder: Path, seed: int = 0) -> Built:
     columns = draw(TRAINING_ROWS, seed)
     family, estimator = _estimator(model, seed)
     fitted = assemble(family, agreed.columns, [], estimator)
-    fitted.fit(_frame(columns, agreed), _labels(columns, seed))
+    frame = _frame(columns, agreed)
+    fitted.fit(frame, _labels(columns, seed))
+    answers = np.asarray(fitted.predict_proba(frame))
+    reference = profile.build(as_arrays(frame), agreed.columns, answers, agreed.classes)
     bundle = folder / "bundle"
     bundle.mkdir(parents=True)
     (bundle / "contract.json").write_bytes(agreed.to_json())
-    (bundle / "reference.json").write_bytes(b"{}")
+    (bundle / "reference.json").write_bytes(reference.to_json())
     (bundle / "model.onnx").write_bytes(to_onnx(fitted, agreed))
     skops.io.dump(fitted, bundle / "model.skops")
     write_manifest(bundle, "onnx", {})

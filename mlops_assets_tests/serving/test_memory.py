@@ -1,4 +1,5 @@
 import ctypes
+import gc
 import sys
 from pathlib import Path
 
@@ -72,3 +73,15 @@ def test_freed_memory_goes_back_to_the_system():
     memory.give_back()
     assert before - psutil.Process().memory_info().rss > 100_000_000
     libc.free(blocks[-1])
+
+
+def test_requests_of_many_rows_do_not_have_python_look_for_cycles():
+    before, runs = gc.get_threshold(), gc.get_stats()[0]["collections"]
+    memory.collect_rarely()
+    try:
+        rows = [(number,) for number in range(10_000)]
+        assert gc.get_stats()[0]["collections"] - runs <= 1
+        assert len(rows) == 10_000
+        assert gc.get_threshold()[1:] == before[1:], "older garbage is looked for as before"
+    finally:
+        gc.set_threshold(*before)

@@ -1,6 +1,6 @@
 """What every protocol takes and gives, so that one service can speak them all."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +29,11 @@ class Parsers:
     bulk: BulkReader
 
     @classmethod
-    def of(cls, contract: Contract) -> "Parsers":
-        """Compile all three."""
-        bulk = BulkReader(contract)
+    def of(
+        cls, contract: Contract, known: Mapping[str, Collection[str]] | None = None
+    ) -> "Parsers":
+        """Compile all three; `known` are the levels that categories are known to have."""
+        bulk = BulkReader(contract, known)
         return cls(contract, RequestParser(contract), ColumnParser(contract), bulk)
 
 
