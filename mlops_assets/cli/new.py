@@ -71,7 +71,7 @@ def new(name: str, origin: str, table: str, token_env: str, **asked: Any) -> Non
     Looks at the data, decides on columns, types, ranges, periods and gates, leaves out what looks
     like an id or a leak, says why, and writes it all into a commented file, which is then yours.
     """
-    from mlops_assets.cli.new_hints import key_hint
+    from mlops_assets.cli.new_hints import key_hint, spans_hint
     from mlops_assets.domain.draft_choices import Asked
     from mlops_assets.domain.draft_text import render
     from mlops_assets.domain.drafting import draft
@@ -104,7 +104,9 @@ def new(name: str, origin: str, table: str, token_env: str, **asked: Any) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / SPEC_FILE, text.encode())
     found = {key: source.keys[key] for key in DESCRIBED if key in source.keys and key not in csv}
-    _show(name, folder / SPEC_FILE, drafted, sample, source, found)
+    earlier = [column.name for column in drafted.columns if column.is_earlier]
+    hint = spans_hint(source.source, origin, wanted.event_time, earlier)
+    _show(name, folder / SPEC_FILE, drafted, sample, source, found, hint)
 
 
 def _refuse_name(name: str, folder: Path) -> None:
@@ -172,6 +174,7 @@ def _show(
     sample: "Sample",
     source: "NewSource",
     found: Mapping[str, str],
+    hint: str,
 ) -> None:
     from rich.console import Console
 
@@ -210,6 +213,8 @@ def _show(
     _table(console, "Inputs", ("column", "type", "what it holds"), columns)
     left = [("", c.name, c.reason) for c in drafted.columns if not c.kept]
     _table(console, "Left out", ("column", "why"), left)
+    if hint:
+        console.print(hint, soft_wrap=True)
     console.print(f"Wrote {path}", soft_wrap=True)
     console.print("Next:")
     if source.variable:

@@ -1,10 +1,11 @@
-"""What `mlops new` proposes where a table lacks a column of times, or one that tells rows apart.
+"""What `mlops new` proposes where a table lacks times, a key, or an input that two columns make.
 
-Both can be had without touching the table: by saying how it writes times, or with a query.
+All can be had without touching the table: by saying how it writes times, or with a query.
 """
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,17 +102,33 @@ def _texts(source: "Source", folder: Path, column: str, origin: str) -> list[str
 
 
 def key_hint(source: "Source", origin: str) -> str:
-    """A query that numbers the rows of a file; empty where a database should do it.
-
-    A query cannot use a token.
-    """
-    from mlops_assets.spec.source import CsvSource, ParquetSource
-
-    locked = isinstance(source, CsvSource | ParquetSource) and source.token_env
-    if locked or source.kind in ("sql", "python"):
+    """A query that numbers the rows of a file; empty where none of ours can."""
+    if _is_locked(source):
         return ""
     made = f"SELECT row_number() OVER () AS row_id, * {_from(source, origin)}"
     return f' As long as new rows come last, a query can number them: --from "{made}"'
+
+
+def spans_hint(source: "Source", origin: str, event_time: str, columns: Sequence[str]) -> str:
+    """A query for how long before the event times of other columns lie; empty as `key_hint`."""
+    if not columns or _is_locked(source):
+        return ""
+    spans = ", ".join(
+        f"date_diff('minute', try_cast({_column(column)} AS TIMESTAMP), "
+        f"try_cast({_column(event_time)} AS TIMESTAMP)) AS {_column(f'minutes_since_{column}')}"
+        for column in columns
+    )
+    names = ", ".join(columns)
+    made = f"SELECT *, {spans} {_from(source, origin)}"
+    return f'A query makes an input of how long before {event_time} {names} lies: --from "{made}"'
+
+
+def _is_locked(source: "Source") -> bool:
+    """Whether no query of ours reaches the table: it takes a token, or a database should do it."""
+    from mlops_assets.spec.source import CsvSource, ParquetSource
+
+    needs_token = isinstance(source, CsvSource | ParquetSource) and bool(source.token_env)
+    return needs_token or source.kind in ("sql", "python")
 
 
 def _from(source: "Source", origin: str) -> str:

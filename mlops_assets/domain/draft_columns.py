@@ -38,9 +38,16 @@ CLOCK = 0.99
 ENOUGH_ROWS = 20_000
 
 
+_EARLIER = "a time: put what matters of it (an age, a weekday) into a column of numbers"
+
+
 @dataclass(frozen=True)
 class DraftColumn:
-    """A column of the table: what it would be as an input, whether it is one, and why."""
+    """A column of the table: what it would be as an input, whether it is one, and why.
+
+    `is_earlier` says of one with times that they lie before the row's own: how long before may be
+    an input.
+    """
 
     name: str
     kept: bool
@@ -51,6 +58,7 @@ class DraftColumn:
     max: float | None = None
     categories: tuple[str, ...] = ()
     warns: bool = False
+    is_earlier: bool = False
 
 
 def draft_columns(
@@ -65,7 +73,10 @@ def draft_columns(
         refusal = _unusable(frame, column, event_time)
         leak = leaks.get(name)
         if refusal:
-            found.append(DraftColumn(name, False, refusal, type=_type(column)))
+            is_earlier = refusal == _EARLIER
+            found.append(
+                DraftColumn(name, False, refusal, type=_type(column), is_earlier=is_earlier)
+            )
         elif leak and leak.certain:
             found.append(_input(column, kept=False, reason=f"suspected leak: {leak.reason}"))
         elif leak:
@@ -183,7 +194,7 @@ def _time(frame: pd.DataFrame, column: ColumnProfile, event_time: str) -> str:
     late = float((lag > pd.Timedelta(0)).sum() / column.present)
     if late > LATE_SHARE:
         return f"known only afterwards: after {event_time} in {late:.0%} of the rows"
-    return "a time: put what matters of it (an age, a weekday) into a column of numbers"
+    return _EARLIER
 
 
 def _type(column: ColumnProfile) -> ColumnType:

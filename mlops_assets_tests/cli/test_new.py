@@ -203,6 +203,31 @@ def test_a_table_without_an_id_becomes_a_model_by_the_query_that_is_proposed(mod
     assert run("check", "churn").exit_code == 0
 
 
+@pytest.mark.parametrize("written", ["csv", "parquet"])
+def test_how_long_ago_another_time_was_becomes_an_input_by_the_query_that_is_proposed(
+    models: Path, written: str
+):
+    frame = churn().drop(columns=["note"])
+    frame["joined on"] = frame["snapshot_at"] - pd.to_timedelta(1 + frame.index % 50, unit="h")
+    frame.loc[3, "joined on"] = pd.NaT
+    if written == "csv":
+        write_csv(frame, "churn.csv")
+    else:
+        frame.to_parquet("churn.parquet")
+    done = new(**{"from": f"churn.{written}"})
+    assert done.exit_code == 0, done.output
+    assert "how long before snapshot_at joined on lies" in done.output
+    query = proposed(done)
+    (models / "churn" / "defs.yaml").unlink()
+    done = new(**{"from": query})
+    assert done.exit_code == 0, done.output
+    column = read_model(models / "churn").spec.columns["minutes_since_joined on"]
+    assert column.type == "integer"
+    assert column.nullable
+    assert "seen 60 to 3000" in done.output
+    assert run("check", "churn").exit_code == 0
+
+
 def test_a_table_on_the_web_without_an_id_becomes_a_model_by_the_query_that_is_proposed(
     models: Path,
 ):

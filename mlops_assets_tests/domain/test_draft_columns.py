@@ -67,6 +67,7 @@ def test_what_teaches_nothing_is_left_out_with_its_reason(reason: str):
     found = drafted(LEFT_OUT[reason])
     assert not found.kept
     assert found.reason.startswith(reason)
+    assert found.is_earlier == reason.startswith("a time")
 
 
 def test_thousands_of_levels_are_left_out():
