@@ -13,7 +13,7 @@ from mlops_assets.domain.canary import CanaryPolicy, CanaryState, advance, first
 from mlops_assets.domain.sequential import Comparison, Sample, Stratum, compare
 
 WEEKS, WEEK, START = 24, timedelta(weeks=1), datetime(2026, 1, 5, tzinfo=UTC)
-CONFIDENCE, EFFECT, PATIENCE = 0.95, 0.1, 8
+CONFIDENCE, EFFECT, PATIENCE, FIRST_STEP = 0.95, 0.1, 8, 4
 METHODS = ("sequential", "paired", "z-weekly", "z-test")
 
 
@@ -60,7 +60,7 @@ class _Canary:
     def __init__(self, case: Case, method: str) -> None:
         self.case, self.method = case, method
         self.policy = CanaryPolicy(MARGIN * case.champion_loss, PATIENCE * WEEK)
-        weight = first_weight(case.rows, PATIENCE, self.policy)
+        weight = first_weight(case.rows, FIRST_STEP, self.policy)
         self.state = CanaryState(weight, START, 0)
         self.own: list[Stratum] = []
         self.halves: list[Stratum] = []

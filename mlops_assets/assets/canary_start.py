@@ -2,7 +2,7 @@
 
 import math
 
-from mlops_assets.assets.walk import PATIENCE, alone, machine_time, policy
+from mlops_assets.assets.walk import FIRST_STEP, alone, machine_time, policy
 from mlops_assets.domain.canary import first_weight
 from mlops_assets.domain.errors import ReleaseError
 from mlops_assets.domain.split import CHAMPION
@@ -35,7 +35,7 @@ def begin(model: Model, stores: Stores, candidate: Version, *, reason: str, run_
                 f"`mlops split {name} champion=100`."
             )
         closed = monitoring.kept(stores.lake, name, "decisions")
-        weight = first_weight(_rows_per_period(model, stores), PATIENCE, policy(model, 1.0))
+        weight = first_weight(_rows_per_period(model, stores), FIRST_STEP, policy(model, 1.0))
         canary = Canary(
             version=version,
             champion=champion,

@@ -26,6 +26,9 @@ from mlops_assets.stores.release_log import ReleaseRecord
 ACTOR = "canary"
 # A canary that cannot leave a step for so many periods is given up.
 PATIENCE = 8
+# Within so many it must be able to see enough rows at its first share: traffic varies and labels
+# come late, so that one which takes all of its patience would be given up for want of rows.
+FIRST_STEP = PATIENCE // 2
 # A difference of this share of the loss is worth seeing soon.
 DESIGN_EFFECT = 0.1
 

@@ -14,7 +14,8 @@ from mlops_assets.stores.canaries import TAG, Canaries
 from mlops_assets_tests.loop import Loop, add_parcels, checks, errors, parcels
 
 WALKER, FALLER = "walker", "faller"
-ROWS, FEW = 5_000, 600
+# So few rows that 1% of them would take most of the time after which a canary is given up.
+ROWS, FEW = 5_000, 700
 TRAINING = {
     "window": {"last": 2, "min": 2},
     "validation": 1,
@@ -189,7 +190,7 @@ def harmful(own: Loop) -> Loop:
     second = challenge(own, FALLER, "2026-01-15", "2026-01-08", "2026-01-11")
     assert second.success, errors(second)
     assert all(check.passed for check in checks(second).values()), "the gates could not know"
-    # Of 600 requests a day, a percent would tell nothing in a week: it begins with ten.
+    # Of 700 requests a day, a percent would tell nothing for a week: it begins with ten.
     assert split(own, FALLER) == {"challenger": {"weight": 10.0, "version": "2"}}
     return own
 
