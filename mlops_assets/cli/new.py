@@ -97,7 +97,7 @@ def new(name: str, origin: str, table: str, token_env: str, **asked: Any) -> Non
     try:
         drafted = draft(sample.frame, sample.times, wanted, datetime.now(UTC), is_reserved)
     except NoKeyError as error:
-        raise NoKeyError(f"{error}{key_hint(source.source, origin)}") from None
+        raise NoKeyError(f"{error}{key_hint(source.source, origin, wanted.event_time)}") from None
     told = source.variable or origin
     text = render(drafted, source.keys, told)
     _verify(text)

@@ -203,6 +203,36 @@ def test_a_table_without_an_id_becomes_a_model_by_the_query_that_is_proposed(mod
     assert run("check", "churn").exit_code == 0
 
 
+def test_years_without_an_id_become_a_model_by_the_query_that_is_proposed(models: Path):
+    # DuckDB would read numbers of this size as years too.
+    frame = churn()[["age", "left"]].assign(year=[2001 + number // 150 for number in range(1800)])
+    frame.to_csv("churn.csv", index=False)
+    refused = new("--time-format", "%Y", time="year")
+    assert refused.exit_code == 1
+    done = new(**{"from": proposed(refused)}, time="year")
+    assert done.exit_code == 0, done.output
+    assert "Looked at 1,800 rows, 2001-01-01 to 2012-01-01" in done.output
+    spec = read_model(models / "churn").spec
+    assert (spec.entity, spec.columns["age"].type) == ("row_id", "integer")
+    assert run("check", "churn").exit_code == 0
+
+
+def test_year_month_and_day_and_then_a_row_number_are_proposed_one_after_the_other(models: Path):
+    frame = churn().drop(columns=["customer_id", "note", "decided_at"]).round({"usage_hours": -1})
+    at = frame.pop("snapshot_at").dt
+    frame = frame.assign(**{"the year": at.year, "Month": at.month, "day": at.day})
+    frame.to_csv("churn.csv", index=False)
+    refused = new(time="the year")
+    assert "Add --time-format %Y. Or make dates of it, month and day: --from" in refused.output
+    again = new(**{"from": proposed(refused)}, time="event_date")
+    assert again.exit_code == 1
+    assert "no column tells the rows apart" in again.output
+    done = new(**{"from": proposed(again)}, time="event_date")
+    assert done.exit_code == 0, done.output
+    assert "Looked at 1,800 rows, 2026-05-04 to 2026-07-26" in done.output
+    assert run("check", "churn").exit_code == 0
+
+
 @pytest.mark.parametrize("written", ["csv", "parquet"])
 def test_how_long_ago_another_time_was_becomes_an_input_by_the_query_that_is_proposed(
     models: Path, written: str
