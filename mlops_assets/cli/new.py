@@ -105,7 +105,7 @@ def new(name: str, origin: str, table: str, token_env: str, **asked: Any) -> Non
     write_atomically(folder / SPEC_FILE, text.encode())
     found = {key: source.keys[key] for key in DESCRIBED if key in source.keys and key not in csv}
     earlier = [column.name for column in drafted.columns if column.is_earlier]
-    hint = spans_hint(source.source, origin, wanted.event_time, earlier)
+    hint = spans_hint(source.source, origin, wanted.event_time, earlier, sample.frame.columns)
     _show(name, folder / SPEC_FILE, drafted, sample, source, found, hint)
 
 

@@ -5,7 +5,7 @@ All can be had without touching the table: by saying how it writes times, or wit
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,18 +115,28 @@ def key_hint(source: "Source", origin: str, event_time: str) -> str:
     return f" As long as new rows come last, a query can number them: {_typed(made)}"
 
 
-def spans_hint(source: "Source", origin: str, event_time: str, columns: Sequence[str]) -> str:
-    """A query for how long before the event times of other columns lie; empty as `key_hint`."""
+def spans_hint(
+    source: "Source", origin: str, event_time: str, columns: Sequence[str], there: Container[str]
+) -> str:
+    """A query for how long before the event times of other columns lie; empty as `key_hint`.
+
+    Without those that have such a column among the ones that are `there`.
+    """
+    columns = [name for name in columns if _since(name) not in there]
     if not columns or _is_locked(source):
         return ""
     spans = ", ".join(
         f"date_diff('minute', try_cast({_column(column)} AS TIMESTAMP), "
-        f"try_cast({_column(event_time)} AS TIMESTAMP)) AS {_column(f'minutes_since_{column}')}"
+        f"try_cast({_column(event_time)} AS TIMESTAMP)) AS {_column(_since(column))}"
         for column in columns
     )
     names = ", ".join(columns)
     made = f"SELECT *, {spans} {_from(source, origin, event_time, *columns)}"
     return f"A query makes an input of how long before {event_time} {names} lies: {_typed(made)}"
+
+
+def _since(column: str) -> str:
+    return f"minutes_since_{column}"
 
 
 def _is_locked(source: "Source") -> bool:

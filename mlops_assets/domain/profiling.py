@@ -3,6 +3,7 @@
 Facts only; what follows from them for a model is decided in `drafting`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -211,7 +212,7 @@ def choose_key(
 
 def named_like_id(name: str) -> bool:
     """Whether the name says that the column identifies something."""
-    parts = name.lower().replace("-", "_").split("_")
+    parts = re.split(r"[\s_.-]+", name.strip().lower())
     return parts[-1] in ("id", "key", "uuid", "guid", "no", "nr") or name.endswith(("Id", "ID"))
 
 

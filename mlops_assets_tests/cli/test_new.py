@@ -251,6 +251,7 @@ def test_how_long_ago_another_time_was_becomes_an_input_by_the_query_that_is_pro
     (models / "churn" / "defs.yaml").unlink()
     done = new(**{"from": query})
     assert done.exit_code == 0, done.output
+    assert "A query makes an input" not in done.output
     column = read_model(models / "churn").spec.columns["minutes_since_joined on"]
     assert column.type == "integer"
     assert column.nullable

@@ -72,7 +72,15 @@ def test_copies_are_found_whatever_their_type():
 
 @pytest.mark.parametrize(
     ("name", "is_id"),
-    [("customer_id", True), ("id", True), ("orderId", True), ("paid", False), ("width", False)],
+    [
+        ("customer_id", True),
+        ("id", True),
+        ("orderId", True),
+        ("Order ID ", True),
+        ("order id", True),
+        ("paid", False),
+        ("width", False),
+    ],
 )
 def test_names_of_ids_are_told_from_words_that_end_alike(name, is_id):
     assert named_like_id(name) == is_id
