@@ -83,7 +83,7 @@ def replay(
         say(f"{judged}: labels and reports")
         loop.settle(judged)
         decision = monitoring.kept(stores.lake, model.name, "decisions").get(judged)
-        if decision is None and not sent.requests:
+        if not sent.requests and (decision is None or _is_gap(stores, model, judged)):
             tell(f"{judged}: a gap, the source has no row of it: nothing asked, nothing judged")
             continue
         if decision is None:
@@ -91,6 +91,12 @@ def replay(
         acted = loop.acted_on(decision["id"])
         yield _row(stores, model, judged, sent, decision, acted, swap)
     loop.finish()
+
+
+def _is_gap(stores: Stores, model: Model, period: str) -> bool:
+    """Whether a period that is decided on has no row: it is closed once later rows have come."""
+    held = stores.lake.held(model.name, "raw_data").get(period)
+    return held is None or not held.rows
 
 
 def _raise_if_before(model: Model, period: str, first_release: str) -> None:

@@ -1,10 +1,12 @@
 """What a replay needs before it begins; whole replays are in test_replay."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from mlops_assets.cli.loops import Loop, Sent
@@ -145,3 +147,27 @@ def test_a_version_is_asked_with_the_inputs_that_it_was_trained_with(tmp_path: P
     assert set(loop.asked) == {frozenset({"parcel", "sent_at", "zone", "weight"})}
     told = "2026-01-09: version 1 was trained before it could see hours: asked without"
     assert said.count(told) == 1
+
+
+class Deciding(Asleep):
+    """A loop whose sensors read a period without rows, and decide on it as later rows have come."""
+
+    def __init__(self, model: Model, lake: Lake) -> None:
+        self.model, self.lake = model.name, lake
+
+    def settle(self, period: str | None) -> None:
+        if period:
+            decided = {"id": "1", "action": "nothing", "reasons": ["too little evidence"]}
+            rows = pa.table({"parcel": pa.array([], pa.string())})
+            self.lake.write_period(self.model, "raw_data", period, rows)
+            kept = pa.table({"content": [json.dumps(decided)]})
+            self.lake.write_period(self.model, "decisions", period, kept)
+
+
+def test_a_period_without_rows_is_told_as_a_gap_though_it_is_decided_on(tmp_path: Path) -> None:
+    model, said = read_model(add_parcels(tmp_path / "models", "parcels")), list[str]()
+    settings = released(tmp_path / "home", model)
+    loop = Deciding(model, Lake(settings.lake_root))
+    assert list(replay(settings, model, loop, ["2027-01-09"], said.append)) == []
+    told = "2027-01-09: a gap, the source has no row of it: nothing asked, nothing judged"
+    assert told in said
