@@ -1,5 +1,6 @@
-"""The rules that docs/history.md shows can be written into a defs.yaml."""
+"""The model, the rules and the function that docs/history.md shows can be written down so."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,24 +11,36 @@ from mlops_assets.spec import ModelSpec
 from mlops_assets.spec.rules import problems
 from mlops_assets.stores.function_digests import with_digests
 from mlops_assets.stores.history_functions import load_function
-from mlops_assets_tests.loop import shipped
+from mlops_assets_tests.loop import read_model, shipped
 
 TEXT = (Path(__file__).parents[1] / "docs" / "history.md").read_text()
+BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.S)
 
 
-def test_the_rules_of_the_documentation_fit_the_flights():
-    shown, function = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", TEXT, re.S))
-    history = [*shown["history"], *function["history"]]
-    spec = ModelSpec.model_validate(shipped("flight_delay", history=history))
+def test_the_model_of_the_documentation_is_whole_and_takes_the_request_shown(tmp_path: Path):
+    (tmp_path / "flight_history").mkdir()
+    (tmp_path / "flight_history" / "defs.yaml").write_text(BLOCKS[0])
+    spec = read_model(tmp_path / "flight_history").spec
     assert problems(spec) == ()
-    names = ("carrier_delay", "origin_delay", "dest_flights", "recent_delay")
-    assert spec.input_names[-4:] == names
+    (request,) = re.findall(r"-d '(\{.*?\})'", TEXT, re.S)
+    (record,) = json.loads(request)["records"]
+    looked_up = ("carrier_delay", "origin_delay", "dest_flights")
+    assert spec.input_names == (*list(record)[2:], *looked_up)
+    assert list(record)[:2] == [spec.entity, spec.event_time]
+
+
+def test_the_function_of_the_documentation_may_stand_beside_its_rules():
+    shown, function = map(yaml.safe_load, BLOCKS)
+    history = [*shown["attributes"]["history"], *function["history"]]
+    spec = ModelSpec.model_validate({**shown["attributes"], "history": history})
+    assert problems(spec) == ()
+    assert spec.input_names[-1] == "recent_delay"
 
 
 def test_the_function_of_the_documentation_is_one_that_can_be_declared(tmp_path: Path):
     (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     (tmp_path / "features.py").write_text(code)
-    (_, shown) = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", TEXT, re.S))
+    shown = yaml.safe_load(BLOCKS[1])
     spec, found = with_digests(ModelSpec.model_validate(shipped("flight_delay", **shown)), tmp_path)
     assert found == ()
     function = load_function(tmp_path, spec.history_rules[0])
