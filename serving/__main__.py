@@ -22,7 +22,7 @@ from mlops_assets.domain.errors import MlopsError
 from mlops_assets.settings import Settings
 from mlops_assets.stores.ports import LOOPBACK
 from serving import environment, processes
-from serving.following import start_following
+from serving.following import look_first, new_follower, start_following
 from serving.shadowing import start_shadowing
 
 logger = logging.getLogger("serving")
@@ -71,11 +71,14 @@ def _serve(
     try:
         # Counts of an earlier start say nothing about what is served now.
         shutil.rmtree(settings.serving_stats, ignore_errors=True)
+        follower = new_follower(settings)
+        if follow:
+            look_first(follower)
         _start(settings, place, stop)
         # Ray replaces the handler of SIGTERM.
         _on_signals(stop)
         if follow:
-            start_following(settings, stop)
+            start_following(settings, stop, follower)
         start_shadowing(settings, stop)
         if not _wait_until_ready(place.url, stop):
             return 0 if stop.is_set() else 1
