@@ -48,9 +48,10 @@ def _composition(facts: VersionFacts) -> tuple[Block, ...]:
         for one in facts.columns
     )
     total = sum(one.rows for one in facts.parts)
+    first = min(one.first for one in facts.parts)
     return (
         Paragraph(
-            f"{count(total, 'row')} with a known label, from {facts.fitted_from[:10]} to "
+            f"{count(total, 'row')} with a known label, from {first} to "
             f"{facts.part('holdout').last}, in {facts.cadence} periods. Missing shares and values "
             "below are those of the rows that the model was fitted on; levels of a category are "
             "named only where there are few."

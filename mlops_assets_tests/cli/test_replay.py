@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
+from mlops_assets.cli.replay import LOCK
 from mlops_assets.domain.backtest import Step
 from mlops_assets.domain.learner import Training
 from mlops_assets.spec import Model
@@ -146,6 +148,17 @@ def test_a_stretch_without_periods_is_refused(tmp_path):
     done = replay(tmp_path / "home", tmp_path / "models", *arguments)
     assert done.returncode == 2
     assert "no period of parcels" in done.stderr
+
+
+def test_a_second_replay_of_a_home_is_refused_while_one_is_under_way(tmp_path):
+    add_parcels(tmp_path / "models", "parcels", days=4)
+    (tmp_path / "home" / "locks").mkdir(parents=True)
+    with FileLock(tmp_path / "home" / "locks" / LOCK):
+        arguments = ("parcels", "--from", "2026-01-01", "--to", "2026-01-03")
+        done = replay(tmp_path / "home", tmp_path / "models", *arguments)
+    assert done.returncode == 1
+    assert f"another replay of {tmp_path / 'home'} is under way" in done.stderr
+    assert not (tmp_path / "home" / "lake").exists(), "nothing was begun"
 
 
 def test_an_unknown_model_is_refused_with_the_names_there_are(tmp_path):

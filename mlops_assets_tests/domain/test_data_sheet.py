@@ -31,6 +31,11 @@ def test_a_sheet_tells_the_rows_their_columns_and_what_was_rejected():
     assert "lost parcels." in found
 
 
+def test_a_sheet_begins_with_the_rows_of_the_search_where_a_window_moved_on_for_the_last_fit():
+    found = markdown(data_sheet(facts(fitted_from="2025-02-01T00:00:00+00:00"), NOTES))
+    assert "1,400 rows with a known label, from 2025-01-01 to 2026-01-18" in found
+
+
 def test_a_sheet_names_what_nobody_filled_in():
     found = markdown(data_sheet(facts(rejections=Rejections(0, 0), checks=(), derived=()), Notes()))
     for place in ("card.purpose", "card.data.origin", "card.data.licence", "card.data.personal"):
