@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.serving import model as trees
 from mlops_assets.stores.prediction_log import read_from, segments
 from mlops_assets_tests.serving.conftest import CONTRACT, Built, frame, publish, records
 from serving import http
@@ -178,6 +179,8 @@ def slow(
     models.refresh()
     service, go = PredictionService(models, tmp_path / "log"), threading.Event()
     service._bulk.submit(go.wait)
+    # Long requests wait so that short ones need not, and there are some.
+    assert asyncio.run(service.answer("POST", PATH, {}, b"{}")).status == 422
     yield service, go
     go.set()
     service.close()
@@ -198,6 +201,56 @@ def test_a_long_request_that_waits_too_long_is_told_so_and_leaves_no_prediction(
     assert not (tmp_path / "log").exists()
     monkeypatch.setattr(http, "REQUEST_SECONDS", 30)
     assert asyncio.run(service.answer("POST", PATH, {}, LONG)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "quiet", "is_at_once"),
+    [
+        (f"/v1/models/{trees.NAME}/predict", {}, 0.0, True),
+        (f"/v1/models/{trees.NAME}/predict", {}, 60.0, False),
+        (f"/models/{trees.NAME}/invocations", {}, 0.0, False),
+        (PATH, {"records": [GOOD]}, 0.0, False),
+    ],
+    ids=["alone", "beside a short one", "a slower parser", "a slower model"],
+)
+def test_long_requests_are_answered_at_once_where_they_keep_nobody_waiting(
+    bundles: dict[str, Built],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    body: dict[str, Any],
+    quiet: float,
+    is_at_once: bool,
+):
+    monkeypatch.setattr(http, "QUIET_SECONDS", quiet)
+    built = trees.build("boosting", tmp_path / "trees")
+    publish(
+        tmp_path / "state.json",
+        flight_delay=("1", bundles["1"].folder),
+        **{trees.NAME: ("1", built.bundle)},
+    )
+    models = ModelSet(tmp_path / "state.json")
+    models.refresh()
+    service, go = PredictionService(models, tmp_path / "log"), threading.Event()
+    rows = trees.draw(300, seed=1)
+    content = {"columns": rows} if path.endswith("predict") else {"inputs": rows}
+    raw = json.dumps(body or content).encode() + b" " * http.QUICK_BYTES
+
+    async def ask_while_the_thread_is_busy() -> bool:
+        await service.answer("POST", path, {}, b"{}")
+        service._bulk.submit(go.wait)
+        asked = asyncio.create_task(service.answer("POST", path, {}, raw))
+        await asyncio.sleep(0.05)
+        was_answered = asked.done()
+        go.set()
+        assert (await asked).status == 200
+        return was_answered
+
+    try:
+        assert asyncio.run(ask_while_the_thread_is_busy()) == is_at_once
+    finally:
+        go.set()
+        service.close()
 
 
 def test_more_long_requests_than_may_wait_are_refused_and_short_ones_are_not(
