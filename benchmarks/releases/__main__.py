@@ -42,7 +42,7 @@ def main() -> int:
             if "shadow" in arguments.only:
                 found |= shadow(endpoint, first, second, arguments.pairs, arguments.seconds)
             if "log" in arguments.only:
-                found |= log(endpoint, arguments.pairs, arguments.seconds)
+                found |= log(endpoint, first, arguments.pairs, arguments.seconds)
         finally:
             endpoint.stop()
     show(found)

@@ -63,8 +63,11 @@ def shadow(
     return {"shadow": {**found, "scored_at_once": round(median(shares), 3)}}
 
 
-def log(endpoint: Endpoint, pairs: int, seconds: float) -> dict[str, Any]:
+def log(endpoint: Endpoint, built: Built, pairs: int, seconds: float) -> dict[str, Any]:
     """What the prediction log costs."""
+    # Without the shadow of an earlier part: it reads the log, so it would cost where that is on.
+    endpoint.publish("d", built)
+    time.sleep(SETTLE_SECONDS)
 
     def without() -> Window:
         endpoint.log_off.touch()
