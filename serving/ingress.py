@@ -180,6 +180,19 @@ def start_server(
     Raises RuntimeError, caused by the OSError, when the address is taken: Ray then tries the next.
     """
     import uvicorn
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Protocol(HttpToolsProtocol):
+        """Hands a part of a body on as it came; uvicorn copies each twice to collect small ones."""
+
+        def on_body(self, body: bytes) -> None:
+            cycle: Any = self.cycle
+            if not cycle.body:
+                cycle.body, body = body, b""
+            elif isinstance(cycle.body, bytes):
+                # Parts that come faster than they are taken; they may be many, and of a byte each.
+                cycle.body = bytearray(cycle.body)
+            super().on_body(body)
 
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
@@ -189,7 +202,7 @@ def start_server(
         raise RuntimeError(f"{host}:{port} cannot be listened on.") from error
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -234,7 +234,21 @@ def test_the_server_answers_whatever_way_a_body_is_sent(address: tuple[str, int]
     whole = request(BODY, length)
     assert raw(address, whole[:-20], whole[-20:]).startswith(b"HTTP/1.1 200")
     chunk = hex(len(BODY))[2:].encode() + b"\r\n" + BODY + b"\r\n0\r\n\r\n"
-    assert raw(address, request(chunk, b"Transfer-Encoding: chunked")).startswith(b"HTTP/1.1 200")
+    chunked = b"Transfer-Encoding: chunked"
+    assert raw(address, request(chunk, chunked)).startswith(b"HTTP/1.1 200")
+    bytewise = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n\r\n"
+    assert raw(address, request(bytewise, chunked)).startswith(b"HTTP/1.1 200")
+    half = len(bytewise) // 2
+    assert raw(address, request(bytewise[:half], chunked), bytewise[half:]).startswith(
+        b"HTTP/1.1 200"
+    )
+    long = BODY + b" " * 1_000_000
+    measured = b"Content-Length: " + str(len(long)).encode()
+    assert raw(address, request(long, measured)).startswith(b"HTTP/1.1 200")
+    for size in (70_000, 300_000):
+        sent = request(long, measured)
+        pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
+        assert raw(address, *pieces).startswith(b"HTTP/1.1 200")
     expecting = request(BODY, length, b"Expect: 100-continue")
     assert b"HTTP/1.1 200" in raw(address, expecting)
     head = raw(address, request(b"", method=b"HEAD"))
