@@ -14,7 +14,7 @@ new, the scouts' to those of fresh scouts. So the priors hold for every task and
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -94,12 +94,9 @@ def outlook(history: History, *, holdout: int = 0, abrupt: bool = False) -> Outl
     _, scout_growth = _curve(history, None)
     scale, growth = _scale_and_growth(history, scout_growth)
     window = _window(history, scale, growth, scout_growth)
+    drift = scale * _curve(history, window)[0]
     end = max(labelled - holdout, 1)
     own = range(max(live.end, labelled - (1 if abrupt else SMOOTHED)), labelled)
-    # No retrain saves more than is lost, whatever scouts of few odd rows say.
-    seen = [live.losses[i] for i in own if i in live.losses]
-    most = float(np.mean(seen)) / history.unit if seen else 1.0
-    drift = min(scale * _curve(history, window)[0], most)
     beyond = [
         scale
         * (
@@ -110,7 +107,7 @@ def outlook(history: History, *, holdout: int = 0, abrupt: bool = False) -> Outl
         for i in own
     ]
     newest = history.rows[-min(len(history.rows), MEMORY) :]
-    found = Outlook(
+    return Outlook(
         version=live.name,
         age=coming - live.end,
         live_rows=live.rows,
@@ -123,8 +120,6 @@ def outlook(history: History, *, holdout: int = 0, abrupt: bool = False) -> Outl
         window=window,
         ages=_surely_ages(history, scout_growth),
     )
-    too_much = max(found.benefit - most * history.unit, 0.0)
-    return replace(found, excess=found.excess - too_much)
 
 
 def _aged(
