@@ -225,8 +225,9 @@ class PredictionService:
 
     def _is_alone(self, state: ModelState) -> bool:
         """Whether a request of some thousand rows takes a moment, and keeps nobody waiting."""
-        loaded = state.loaded
-        is_fast = loaded is not None and loaded.onnx is not None and loaded.onnx.bulk is not None
+        onnx = state.loaded.onnx if state.loaded else None
+        # Inputs that are looked up take a query for each key.
+        is_fast = onnx is not None and onnx.bulk is not None and not onnx.contract.history
         is_quiet = time.monotonic() - self._short_at >= QUIET_SECONDS
         return is_fast and is_quiet and not state.weights and not self._waiting
 

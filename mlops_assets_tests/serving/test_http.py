@@ -3,6 +3,7 @@ import gzip
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.serving import model as trees
+from benchmarks.serving.apps.columns import CATEGORIES, NUMBERS
+from mlops_assets.domain.contract import HistoryRule
+from mlops_assets.stores.bundles import write_manifest
 from mlops_assets.stores.prediction_log import read_from, segments
 from mlops_assets_tests.serving.conftest import CONTRACT, Built, frame, publish, records
 from serving import http
@@ -166,6 +170,16 @@ def test_a_compressed_body_is_told_to_be_one(served: tuple[PredictionService, Pa
     assert plain.status == 400
 
 
+TREES = f"/v1/models/{trees.NAME}/predict"
+LOOKED_UP = HistoryRule(
+    name=NUMBERS[0],
+    key=CATEGORIES[0],
+    aggregate="count",
+    column="",
+    window_seconds=3600.0,
+    every="daily",
+    until="period",
+)
 LONG = json.dumps({"records": [GOOD]}).encode() + b" " * http.QUICK_BYTES
 
 
@@ -204,14 +218,15 @@ def test_a_long_request_that_waits_too_long_is_told_so_and_leaves_no_prediction(
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "quiet", "is_at_once"),
+    ("path", "body", "quiet", "history", "is_at_once"),
     [
-        (f"/v1/models/{trees.NAME}/predict", {}, 0.0, True),
-        (f"/v1/models/{trees.NAME}/predict", {}, 60.0, False),
-        (f"/models/{trees.NAME}/invocations", {}, 0.0, False),
-        (PATH, {"records": [GOOD]}, 0.0, False),
+        (TREES, {}, 0.0, (), True),
+        (TREES, {}, 60.0, (), False),
+        (f"/models/{trees.NAME}/invocations", {}, 0.0, (), False),
+        (PATH, {"records": [GOOD]}, 0.0, (), False),
+        (TREES, {}, 0.0, (LOOKED_UP,), False),
     ],
-    ids=["alone", "beside a short one", "a slower parser", "a slower model"],
+    ids=["alone", "beside a short one", "a slower parser", "a slower model", "looked up"],
 )
 def test_long_requests_are_answered_at_once_where_they_keep_nobody_waiting(
     bundles: dict[str, Built],
@@ -220,10 +235,14 @@ def test_long_requests_are_answered_at_once_where_they_keep_nobody_waiting(
     path: str,
     body: dict[str, Any],
     quiet: float,
+    history: tuple[HistoryRule, ...],
     is_at_once: bool,
 ):
     monkeypatch.setattr(http, "QUIET_SECONDS", quiet)
     built = trees.build("boosting", tmp_path / "trees")
+    contract = replace(built.contract, history=history)
+    (built.bundle / "contract.json").write_bytes(contract.to_json())
+    write_manifest(built.bundle, "onnx", {})
     publish(
         tmp_path / "state.json",
         flight_delay=("1", bundles["1"].folder),
