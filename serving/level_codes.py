@@ -1,8 +1,8 @@
 """Categories that msgspec decodes to codes: no text is made of levels that the model knows.
 
 msgspec looks the values of an enumeration up while it reads, and makes no text of them. The
-members here have the levels as their values, and are themselves the bytes of the levels' places:
-joined, they are the codes of a column.
+members here have the levels as their values, and are themselves the levels' places as floats: so
+numbers and categories of a row are packed together.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from mlops_assets.domain.column_requests import CodedText
+from mlops_assets.domain.coded import Coded
 from mlops_assets.domain.contract import MISSING_CATEGORY
 from mlops_assets.domain.values import is_portable
 
@@ -20,15 +20,11 @@ MOST_LEVELS = 1024
 _CODE = np.dtype("<i2")
 
 
-def _code(place: int) -> bytes:
-    return place.to_bytes(_CODE.itemsize, "little", signed=True)
-
-
-class _Place(bytes, Enum):
-    """The code of a level as bytes; the value is the level."""
+class _Place(float, Enum):
+    """The place of a level; the value is the level."""
 
     def __new__(cls, level: str, place: int) -> Self:
-        one = bytes.__new__(cls, _code(place))
+        one = float.__new__(cls, place)
         one._value_ = level
         return one
 
@@ -41,7 +37,9 @@ class LevelCodes:
         enumeration: Any = _Place
         members = {f"level{place}": (level, place) for place, level in enumerate(levels)}
         self.type: Any = enumeration("Levels", members)
-        self._levels = levels
+        # The same tuples for all requests: what depends on the levels need not be found again.
+        self._levels = tuple(levels)
+        self._or_missing = (*levels, MISSING_CATEGORY)
 
     @classmethod
     def of(cls, levels: Iterable[str]) -> "LevelCodes | None":
@@ -56,10 +54,10 @@ class LevelCodes:
             return None
         return cls(known)
 
-    def column(self, members: Sequence[bytes | None]) -> CodedText:
-        """The column of decoded members; None is a missing value."""
-        try:
-            codes = b"".join(members)  # type: ignore[arg-type]
-        except TypeError:
-            codes = b"".join(_code(-1) if one is None else one for one in members)
-        return CodedText(np.frombuffer(codes, _CODE), self._levels)
+    def column(self, places: np.ndarray) -> Coded:
+        """The column of places of shape (n,), float64; NaN is a missing value."""
+        is_missing = np.isnan(places)
+        if not is_missing.any():
+            return Coded(places.astype(_CODE), self._levels)
+        places = np.where(is_missing, len(self._levels), places)
+        return Coded(places.astype(_CODE), self._or_missing)

@@ -52,20 +52,28 @@ class ColumnParser:
         self._time = "" if contract.event_time in inputs else contract.event_time
 
     def parse(
-        self, columns: Mapping[str, Values], request_id: object = None, where: str = ""
+        self,
+        columns: Mapping[str, Values],
+        request_id: object = None,
+        where: str = "",
+        valid: Mapping[str, Column] | None = None,
     ) -> ParsedRequest:
         """Validate columns; raises RequestError naming the first offending field.
 
         Fields are `<where><column>` or `<where><column>[row]`. A nullable column that is not
-        there is missing in every row.
+        there is missing in every row. Inputs in `valid` are taken as they are: whoever decoded
+        them has checked each value.
         """
         known_id = request_id_of(request_id)
-        rows = self._rows(columns, where)
+        valid = valid or {}
+        rows = self._rows({**valid, **columns}, where)
         entity, time = self._contract.entity, self._time
         read: dict[str, Column] = {}
         for column in self._contract.asked:
             name, values = column.name, columns.get(column.name)
-            if isinstance(values, CodedText):
+            if name in valid:
+                read[name] = valid[name]
+            elif isinstance(values, CodedText):
                 read[name] = _coded(column, values, f"{where}{name}")
             elif values is None:
                 read[name] = _missing(column, rows)
@@ -87,11 +95,11 @@ class ColumnParser:
             absent={
                 name: np.ones(rows, dtype=bool)
                 for name in self._contract.looked_up
-                if name not in columns
+                if name not in columns and name not in valid
             },
         )
 
-    def _rows(self, columns: Mapping[str, Values], where: str) -> int:
+    def _rows(self, columns: Mapping[str, Values | Column], where: str) -> int:
         """How many rows all columns have, which are those that the contract wants."""
         for name in columns:
             if name not in self._known:
@@ -126,7 +134,7 @@ def _length(values: Any, field: str) -> int:
     if isinstance(values, np.ndarray):
         if values.ndim != 1:
             raise RequestError("must have one value per row", field)
-    elif not isinstance(values, CodedText | list | tuple):
+    elif not isinstance(values, CodedText | Coded | list | tuple):
         raise RequestError(f"must be a list with one value per row, not {kind_of(values)}", field)
     return len(values)
 

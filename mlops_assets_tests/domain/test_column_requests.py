@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_assets.domain.coded import Coded
 from mlops_assets.domain.column_requests import CodedText, ColumnParser
 from mlops_assets.domain.contract import MISSING_CATEGORY, Contract, ContractColumn
 from mlops_assets.domain.errors import RequestError
@@ -31,6 +32,17 @@ def test_columns_arrive_typed_and_in_the_order_of_the_contract():
     assert parsed.columns["distance"].tolist() == [1.5] * 3
     assert parsed.columns["gate"].tolist() == [MISSING_CATEGORY] * 3
     assert (parsed.request_id, parsed.rows) == ("r1", 3)
+
+
+def test_columns_that_were_checked_before_are_taken_as_they_are():
+    distance, gate = np.array([1.5, np.inf, 2.0]), Coded(np.zeros(3, int), ("a\0",))
+    columns = {name: COLUMNS[name] for name in COLUMNS if name not in ("distance", "gate")}
+    parsed = PARSER.parse(columns, valid={"gate": gate, "distance": distance})
+    assert list(parsed.columns) == [column.name for column in CONTRACT.columns]
+    assert parsed.columns["distance"] is distance
+    assert parsed.columns["gate"] is gate
+    with pytest.raises(RequestError, match="has 3 values, gate has 2"):
+        PARSER.parse(columns, valid={"gate": gate[:2], "distance": distance})
 
 
 @given(

@@ -273,6 +273,15 @@ def test_parts_of_the_time_are_computed_and_a_missing_time_goes_the_long_way(for
     assert READERS[TIMED].read(body([GOOD, {**GOOD, "departs": TIME}], form)) is None
 
 
+@in_both_forms
+def test_a_model_that_is_only_asked_for_times_takes_the_short_way(form: str):
+    contract = Contract(**{**CONTRACT.__dict__, "columns": PARTS})
+    found = BulkReader(contract).read(body([{"flight": "a", "departs": TIME}] * 3, form))
+    assert found is not None
+    assert found.columns["hour"].tolist() == [13.0] * 3
+    assert found.entities == ["a"] * 3
+
+
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "a\0b", "\u200b", "a:b"])
 @in_both_forms
 def test_odd_names_of_columns_are_read_the_long_way_and_not_refused(form: str, name: str):

@@ -18,9 +18,9 @@ def test_what_is_decoded_are_the_texts(data: st.DataObject, levels: set[str]):
     assert codes is not None
     texts = data.draw(st.lists(st.sampled_from(sorted(levels)) | st.none()))
     raw = msgspec.json.encode(texts)
-    column = codes.column(msgspec.json.decode(raw, type=list[codes.type | None]))
-    read = [column.levels[code] if code >= 0 else None for code in column.codes.tolist()]
-    assert read == texts
+    places = msgspec.json.decode(raw, type=list[codes.type | None])
+    column = codes.column(np.array(places, dtype=np.float64))
+    assert column.tolist() == [MISSING_CATEGORY if text is None else text for text in texts]
     assert len(column) == len(texts)
 
 
@@ -43,5 +43,7 @@ def test_the_most_levels_fit_their_codes():
     names = [f"level {place:04}" for place in range(MOST_LEVELS)]
     codes = LevelCodes.of(names)
     assert codes is not None
-    column = codes.column(msgspec.json.decode(msgspec.json.encode(names), type=list[codes.type]))
-    np.testing.assert_array_equal(column.codes, np.arange(MOST_LEVELS))
+    places = msgspec.json.decode(msgspec.json.encode([*names, None]), type=list[codes.type | None])
+    column = codes.column(np.array(places, dtype=np.float64))
+    np.testing.assert_array_equal(column.codes, np.arange(MOST_LEVELS + 1))
+    assert column.values == (*names, MISSING_CATEGORY)
