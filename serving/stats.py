@@ -72,7 +72,9 @@ class VersionStats:
         self.latency_sum += seconds
         self.latency_counts[bisect.bisect_left(LATENCY_BOUNDS, seconds)] += 1
         if isinstance(outputs, np.ndarray):
-            self._widen(outputs.min(axis=0).tolist(), outputs.max(axis=0).tolist())
+            # numpy takes ten times as long across rows.
+            columns = np.ascontiguousarray(outputs.T)
+            self._widen(columns.min(axis=1).tolist(), columns.max(axis=1).tolist())
         else:
             for output in outputs:
                 self._widen(output, output)
