@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_assets.domain import tree_scoring
+from mlops_assets.domain import threshold_bins
 from mlops_assets.domain.tree_scoring import MOST_LEAVES, Tree, TreeScorer
 
 FEATURES = 3
@@ -108,7 +108,7 @@ def test_a_grid_is_used_where_thresholds_are_spread(monkeypatch: pytest.MonkeyPa
         raise AssertionError("searched")
 
     with monkeypatch.context() as patched:
-        patched.setattr(tree_scoring.np, "searchsorted", no_search)
+        patched.setattr(threshold_bins.np, "searchsorted", no_search)
         assert (scorer.sums(matrix) == by_grid).all()
 
 
