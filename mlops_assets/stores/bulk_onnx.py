@@ -16,6 +16,7 @@ import numpy as np
 from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.tree_scoring import MOST_LEAVES, Tree, TreeScorer
 from mlops_assets.stores.encoded_onnx import Encode, without_text
+from mlops_assets.stores.joined_columns import JoinedColumns, joined_columns
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +38,13 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class BulkOnnx:
-    """Scores many rows as ONNX Runtime would, within float32's rounding."""
+    """Scores many rows as ONNX Runtime would, within float32's rounding.
+
+    `session` makes the trees' matrix, but where `joined` can.
+    """
 
     session: Any
+    joined: JoinedColumns | None
     dtypes: Mapping[str, type]
     encoders: Mapping[str, Encode]
     trees: TreeScorer
@@ -48,6 +53,8 @@ class BulkOnnx:
 
     def score(self, columns: Mapping[str, Column]) -> np.ndarray:
         """Probabilities (n, classes) or values (n, 1), float64."""
+        if self.joined is not None:
+            return self.of_matrix(self.joined.matrix(columns).T)
         feed: dict[str, np.ndarray] = {
             name: self._fed(name, columns[name]).reshape(-1, 1).astype(dtype, copy=False)
             for name, dtype in self.dtypes.items()
@@ -104,12 +111,14 @@ def _bulk_of(path: Path, output: str, options: Any) -> BulkOnnx | None:
     if len(trees.features) > MOST_FEATURES:
         return None
     encoders = without_text(model.graph)
-    session = onnxruntime.InferenceSession(_until(model, node), options)
+    half = _until(model, node)
+    session = onnxruntime.InferenceSession(half.SerializeToString(), options)
     if session.get_outputs()[0].type != "tensor(float)":
         return None
     dtypes = {node.name: DTYPES[node.type] for node in session.get_inputs()}
     alone = onnxruntime.InferenceSession(_alone(model, node, output), options)
-    bulk = BulkOnnx(session, dtypes, encoders, trees, base, link)
+    joined = joined_columns(half.graph, MATRIX, session, encoders)
+    bulk = BulkOnnx(session, joined, dtypes, encoders, trees, base, link)
     matrix = _probe(node)
     theirs = np.asarray(alone.run([output], {MATRIX: matrix})[0]).reshape(len(matrix), -1)
     gap = np.abs(bulk.of_matrix(matrix) - theirs) / np.maximum(np.abs(theirs), 1.0)
@@ -190,7 +199,7 @@ def _trees(given: dict[str, Any], prefix: str) -> list[Tree]:
     return [Tree(*zip(*one, strict=True)) for one in nodes]
 
 
-def _until(model: Any, node: Any) -> bytes:
+def _until(model: Any, node: Any) -> Any:
     """The graph without what comes after the trees' inputs."""
     import onnx
 
@@ -207,8 +216,7 @@ def _until(model: Any, node: Any) -> bytes:
     part.graph.node.extend(nodes)
     # Of whatever type it is.
     part.graph.output.append(onnx.ValueInfoProto(name=MATRIX))
-    content: bytes = part.SerializeToString()
-    return content
+    return part
 
 
 def _alone(model: Any, node: Any, output: str) -> bytes:

@@ -1,5 +1,6 @@
 """Many rows at once, against ONNX Runtime on the same graph."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,16 @@ ROWS = 3 * BULK_ROWS
 LARGE = {"max_iter": 3, "max_leaf_nodes": 100, "min_samples_leaf": 2}
 
 
-def exported(folder: Path, estimator: str, task: Task, **settings: int) -> Path:
+def exported(
+    folder: Path,
+    estimator: str,
+    task: Task,
+    derived: Sequence[dict[str, Any]] = DERIVED,
+    **settings: int,
+) -> Path:
     train = frame(800, 0, ("x", "y", None))
     trial = Trial("t", estimator, settings or SETTINGS[estimator])
-    model = fit(trial, contract(task), DERIVED, train, target(train, task), seed=0)
+    model = fit(trial, contract(task), derived, train, target(train, task), seed=0)
     path = folder / "model.onnx"
     path.write_bytes(to_onnx(model, contract(task)))
     return path
@@ -63,6 +70,23 @@ def test_boosted_trees_give_what_onnx_runtime_gives(tmp_path: Path, estimator: s
     assert (alone.score(coded) == expected).all()
     few = {name: values[: BULK_ROWS - 1] for name, values in columns.items()}
     assert (bulk.score(few) == alone.score(few)).all()
+
+
+@pytest.mark.parametrize("estimator", ["hist_gradient_boosting", "lightgbm", "xgboost"])
+def test_columns_that_need_no_arithmetic_reach_the_trees_without_onnx_runtime(
+    tmp_path: Path, estimator: str
+):
+    path = exported(tmp_path, estimator, "binary", derived=[])
+    bulk, alone = (
+        OnnxScorer(contract("binary"), path, bulk=True),
+        OnnxScorer(contract("binary"), path),
+    )
+    assert bulk.bulk is not None
+    assert bulk.bulk.joined is not None
+    columns = as_arrays(frame(ROWS, 1, ("x", "new", "ö", None)))
+    np.testing.assert_allclose(bulk.score(columns), alone.score(columns), atol=1e-6)
+    by_session = replace(bulk.bulk, joined=None)
+    assert (bulk.score(columns) == by_session.score(columns)).all()
 
 
 @pytest.mark.parametrize(
