@@ -13,6 +13,8 @@ from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.stores.encoded_onnx import Encode
 
 COMPARED_ROWS = 64
+# Levels of a column: a client's text may be as long as its request.
+MOST_KEPT = 1024
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class JoinedColumns:
 
     features: Sequence[Feature]
     encoders: Mapping[str, Encode]
-    # By feature, the levels that the last request had and what they are in the matrix. Requests
-    # in JSON share them, so they are rarely encoded.
+    # By feature, the levels that the last request had and what they are in the matrix: most
+    # requests have the same.
     _levels: dict[Feature, tuple[tuple[str, ...], np.ndarray]] = field(
         default_factory=dict, init=False
     )
@@ -51,9 +53,10 @@ class JoinedColumns:
 
     def _encoded(self, feature: Feature, levels: tuple[str, ...]) -> np.ndarray:
         known, found = self._levels.get(feature, (None, None))
-        if known is not levels or found is None:
+        if found is None or known != levels:
             found = self._cast(feature, levels).astype(np.float32, copy=False)
-            self._levels[feature] = levels, found
+            if len(levels) <= MOST_KEPT:
+                self._levels[feature] = levels, found
         return found
 
     def _cast(self, feature: Feature, column: np.ndarray | tuple[str, ...]) -> np.ndarray:

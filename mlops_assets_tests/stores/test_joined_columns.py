@@ -1,5 +1,6 @@
 """Columns joined by us, against ONNX Runtime on the same graph."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from onnx import TensorProto, helper
 
 from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.stores.encoded_onnx import without_text
-from mlops_assets.stores.joined_columns import JoinedColumns, joined_columns
+from mlops_assets.stores.joined_columns import MOST_KEPT, Feature, JoinedColumns, joined_columns
 
 KINDS = {
     "a": TensorProto.DOUBLE,
@@ -101,6 +102,21 @@ def test_levels_are_encoded_anew_when_a_request_has_others():
     for texts in (TEXTS, TEXTS, TEXTS[::-1], ["x"] * 5, TEXTS):
         columns = {**COLUMNS, "c": Coded.of(texts)}
         np.testing.assert_array_equal(found.matrix(columns).T, theirs(columns))
+
+
+@pytest.mark.parametrize(("levels", "kept"), [(MOST_KEPT, 1), (MOST_KEPT + 1, 2)])
+def test_levels_are_encoded_once_unless_they_are_very_many(levels: int, kept: int):
+    asked = []
+
+    def encode(texts: Iterable[str]) -> np.ndarray:
+        asked.append(list(texts))
+        return np.arange(levels)
+
+    found = JoinedColumns([Feature("c", ())], {"c": encode})
+    for _ in range(2):
+        column = Coded(np.arange(levels), tuple(f"level {place}" for place in range(levels)))
+        np.testing.assert_array_equal(found.matrix({"c": column}), [np.arange(levels)])
+    assert len(asked) == kept
 
 
 @pytest.mark.parametrize(
