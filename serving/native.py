@@ -70,22 +70,26 @@ def _text(predicted: Predicted) -> bytes:
     classes, outputs = predicted.contract.classes, np.asarray(predicted.outputs, dtype=np.float64)
     rows, width = outputs.shape
     numbers = orjson.dumps(outputs.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
-    between = b'},{"prediction_id":"%b-' % predicted.stem.encode()
+    start, end = b'{"prediction_id":"%b-' % predicted.stem.encode(), b"}}" if classes else b"}"
+    between = b"%b,%b" % (end, start)
     if not classes:
         pieces = [between, b"", b'","prediction":', b""] * rows
         pieces[3::4] = numbers
     else:
         # argmax finds the first of equals: ties go to the lower class, here as everywhere.
         names = [orjson.dumps(name) for name in classes]
-        likeliest = [b'","prediction":%b,"probability":{%b:' % (name, names[0]) for name in names]
+        texts = [b'","prediction":%b,"probability":{%b:' % (name, names[0]) for name in names]
+        likeliest = np.array(texts, dtype=object)[outputs.argmax(axis=1)]
         more = [piece for name in names[1:] for piece in (b",%b:" % name, b"")]
-        pieces = [between, b"", b"", b"", *more, b"}"] * rows
-        count = 4 + len(more) + 1
-        pieces[2::count] = [likeliest[place] for place in outputs.argmax(axis=1).tolist()]
+        pieces = [between, b"", b"", b"", *more] * rows
+        count = 4 + len(more)
+        pieces[2::count] = likeliest.tolist()
         for place in range(width):
             pieces[3 + 2 * place :: count] = numbers[place::width]
     pieces[1 :: len(pieces) // rows] = _numerals(1 << (rows - 1).bit_length())[:rows]
-    return b"[%b}]" % b"".join(pieces)[2:]
+    pieces[0] = b"[" + start
+    pieces += end, b"]"
+    return b"".join(pieces)
 
 
 @lru_cache(maxsize=16)
