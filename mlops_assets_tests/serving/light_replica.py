@@ -27,7 +27,8 @@ async def nobody(scope: Any, receive: Any, send: Any) -> None:
 def serve(pointer: Path, log: Path) -> None:
     """Answer until killed."""
     from serving.http import PredictionService
-    from serving.ingress import Ingress, start_server
+    from serving.http_server import start_server
+    from serving.ingress import Ingress
     from serving.models import ModelSet
     from serving.repeats import Repeats
 
