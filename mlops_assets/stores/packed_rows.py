@@ -1,9 +1,12 @@
 """One line of the prediction log for many rows: JSON about the request, its columns in base64.
 
 Writing every value of thousands of rows as text takes longer than scoring them. So the columns are
-written as they are in memory, one after another: a number as little-endian float64, a category as
-its place among levels that are listed once, in as few bytes as that takes, and then the outputs,
-row by row. In base64, lines stay lines: whoever follows, cuts or counts them sees no difference.
+written as they are in memory, one after another, and then the outputs, row by row. In base64, lines
+stay lines: whoever follows, cuts or counts them sees no difference.
+
+`columns` says how each column is written, all of it little-endian: null is float64; `{"bytes": b,
+"places": p}` are whole numbers of so many bytes with a sign, to be divided by 10 ** p; a list has
+the levels of a category, of which places in as few bytes as they fit. Outputs are float64.
 """
 
 import base64
@@ -15,11 +18,13 @@ import numpy as np
 import orjson
 
 from mlops_assets.domain.coded import Coded, Column
+from mlops_assets.domain.decimals import LONG, SHORT, Decimals, decimals_of
 
 # Fewer rows are logged as text, which anyone can read.
 LEAST_ROWS = 128
 PACKED = "packed"
 NUMBER = np.dtype("<f8")
+WHOLE = {kind.itemsize: kind for kind in (SHORT, LONG)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,16 @@ class PackedRequest:
 
     def line(self) -> bytes:
         """The line of the log, with its newline."""
-        names: dict[str, tuple[str, ...] | None] = {}
+        names: dict[str, Any] = {}
         parts: list[np.ndarray] = []
+        decimals = _decimals(self.columns)
         for name, column in self.columns.items():
-            values, levels = _packed(column)
-            names[name] = levels
+            found = decimals.get(name)
+            if found is None:
+                values, names[name] = _packed(column)
+            else:
+                values = found.whole
+                names[name] = {"bytes": values.itemsize, "places": found.places}
             parts.append(values)
         parts.append(np.asarray(self.outputs, NUMBER))
         data = base64.b64encode(b"".join(np.ascontiguousarray(part).data for part in parts))
@@ -75,11 +85,15 @@ def unpack(content: Mapping[str, Any]) -> dict[str, Any]:
     raw, rows = base64.b64decode(content[PACKED], validate=True), content["rows"]
     at = 0
     features: dict[str, list[Any]] = {}
-    for name, levels in content["columns"].items():
-        dtype = NUMBER if levels is None else _dtype(len(levels))
-        values = np.frombuffer(raw, dtype, rows, at)
+    for name, kind in content["columns"].items():
+        values = np.frombuffer(raw, _type_of(kind), rows, at)
         at += values.nbytes
-        features[name] = _numbers(values) if levels is None else _texts(values, levels)
+        if kind is None:
+            features[name] = _numbers(values)
+        elif isinstance(kind, dict):
+            features[name] = Decimals(values, kind["places"]).numbers().tolist()
+        else:
+            features[name] = [kind[code] for code in values.tolist()]
     outputs = np.frombuffer(raw, NUMBER, offset=at).reshape(rows, -1)
     ids = content["ids"]
     about = ("request_id", "at", "version", "variant", "latency_ms")
@@ -91,6 +105,18 @@ def unpack(content: Mapping[str, Any]) -> dict[str, Any]:
         "features": features,
         "outputs": outputs.tolist(),
     }
+
+
+def _decimals(columns: Mapping[str, Column]) -> dict[str, Decimals | None]:
+    """The columns of numbers that can be written as whole ones, by name."""
+    numbers = {
+        name: column
+        for name, column in columns.items()
+        if not isinstance(column, Coded) and column.dtype == np.float64
+    }
+    if not numbers:
+        return {}
+    return dict(zip(numbers, decimals_of(np.stack(list(numbers.values()))), strict=True))
 
 
 def _packed(column: Column) -> tuple[np.ndarray, tuple[str, ...] | None]:
@@ -107,6 +133,13 @@ def _packed(column: Column) -> tuple[np.ndarray, tuple[str, ...] | None]:
     return codes.astype(_dtype(len(levels)), copy=False), levels
 
 
+def _type_of(kind: Any) -> np.dtype[Any]:
+    """The type of a column's values, from what `columns` says of it."""
+    if kind is None:
+        return NUMBER
+    return WHOLE[kind["bytes"]] if isinstance(kind, dict) else _dtype(len(kind))
+
+
 def _dtype(levels: int) -> np.dtype[Any]:
     return np.dtype("u1" if levels <= 2**8 else "<u2" if levels <= 2**16 else "<u4")
 
@@ -116,7 +149,3 @@ def _numbers(values: np.ndarray) -> list[float | None]:
     for place in np.flatnonzero(np.isnan(values)).tolist():
         found[place] = None
     return found
-
-
-def _texts(codes: np.ndarray, levels: list[str]) -> list[str]:
-    return [levels[code] for code in codes.tolist()]

@@ -58,6 +58,49 @@ def test_packed_rows_are_read_as_if_they_were_text(
     assert read(request) == as_text(request)
 
 
+DECIMALS = st.integers(-(2**40), 2**40).flatmap(
+    lambda whole: st.integers(0, 7).map(lambda places: float(f"{whole}e-{places}"))
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(DECIMALS | NUMBERS, min_size=3, max_size=3), min_size=1, max_size=40))
+def test_numbers_are_read_bit_by_bit_as_they_were(rows: list[list[float]]):
+    columns = {str(place): np.array(values) for place, values in enumerate(zip(*rows, strict=True))}
+    found = read(packed(dict(columns), np.ones((len(rows), 1)))).features
+    for name, values in columns.items():
+        read_back = np.array([np.nan if one is None else one for one in found[name]])
+        assert read_back.tobytes() == np.where(np.isnan(values), np.nan, values).tobytes()
+
+
+def test_amounts_and_counts_take_a_fraction_of_the_room_of_other_numbers():
+    draw = np.random.default_rng(0)
+    odd = draw.normal(size=1000)
+    length = {
+        name: len(packed({"n": values}, np.ones((1000, 1))).line())
+        for name, values in {
+            "odd": odd,
+            "cents": np.abs(odd.round(2)),
+            "long": 1e4 + odd.round(4),
+        }.items()
+    }
+    outputs, number = 8 * 1000 * 4 / 3, 1000 * 4 / 3
+    assert length["odd"] == pytest.approx(outputs + 8 * number, rel=0.02)
+    assert length["long"] == pytest.approx(outputs + 4 * number, rel=0.02)
+    assert length["cents"] == pytest.approx(outputs + 2 * number, rel=0.02)
+
+
+def test_lines_from_before_numbers_were_shortened_are_read():
+    before = (
+        b'{"request_id":"r","at":"t","version":"4","variant":"champion","latency_ms":0.5,'
+        b'"ids":"x","entities":null,"event_times":null,"rows":2,"columns":{"n":null,"c":["a","b"]},'
+        b'"packed":"AAAAAAAA+D8AAAAAAAAEQAEAAAAAAAAA8D8AAAAAAAAAQA=="}'
+    )
+    found = LoggedRequest(**unpack(orjson.loads(before)))
+    assert found.features == {"n": [1.5, 2.5], "c": ["b", "a"]}
+    assert found.outputs == [[1.0], [2.0]]
+
+
 def test_ids_entities_and_times_of_some_rows_are_kept():
     request = packed(
         {"n": np.zeros(2)},
@@ -93,6 +136,8 @@ def test_a_line_that_was_cut_or_changed_is_named_and_not_read(tmp_path: Path):
         {**whole, PACKED: "?" + whole[PACKED][1:]},
         {**whole, "rows": 4},
         {**whole, "columns": {"n": ["level"]}},
+        {**whole, "columns": {"n": {"bytes": 3, "places": 0}}},
+        {**whole, "columns": {"n": {"bytes": 2, "places": 400}}},
         {name: value for name, value in whole.items() if name != "entities"},
     ):
         writer.path.write_bytes(orjson.dumps(broken) + b"\n")
