@@ -5,9 +5,10 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,8 @@ def measure(
             probe = _request(server, setup, samples[rows][0], form)
             for cell in (cell for cell in cells if cell.rows == rows):
                 url = setup.url + server.path
-                windows = _windows(url, tree, bodies, cell.concurrency, effort, probe)
+                tidy = partial(server.tidy, setup)
+                windows = _windows(url, tree, bodies, cell.concurrency, effort, probe, tidy)
                 yield Result(
                     server=server.name,
                     model=setup.built.model,
@@ -175,7 +177,6 @@ def measure(
                     format=form,
                     **summarise(windows, rows),
                 )
-                server.tidy(setup)
 
 
 def _windows(
@@ -185,6 +186,7 @@ def _windows(
     concurrency: int,
     effort: Effort,
     probe: urllib.request.Request,
+    tidy: Callable[[], None],
 ) -> list[Window]:
     """The windows of one cell after a warm-up.
 
@@ -194,9 +196,11 @@ def _windows(
     seconds = effort.window_for(seen.requests / seen.seconds, concurrency)
     windows = []
     for _ in range(effort.windows):
+        tidy()
         ask(probe)
         before, machine = tree.cpu_times(), Busy()
         window = drive(url, bodies, concurrency, seconds)
         used = cpu_used(before, tree.cpu_times())
         windows.append(replace(window, cpu_seconds=used, others=machine.others(used)))
+    tidy()
     return windows

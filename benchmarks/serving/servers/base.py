@@ -74,7 +74,7 @@ class Server(ABC):
         """The probability of the second class of each row."""
 
     def tidy(self, setup: Setup) -> None:  # noqa: B027 - most have nothing to do
-        """Called between cells: drop what the server piled up on disk."""
+        """Called between windows: drop what the server piled up on disk."""
 
 
 def records(columns: Columns) -> list[dict[str, object]]:
