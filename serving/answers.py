@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 import orjson
 
 JSON = "application/json"
-# The ASGI extension that sends a whole `Answer`, where the server has it.
-WHOLE_ANSWER = "mlops.whole_answer"
 
 
 @dataclass(frozen=True, slots=True)

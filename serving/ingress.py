@@ -7,11 +7,12 @@ server of the same replica; placing, restarting, draining and health checks stay
 """
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
-from serving.answers import WHOLE_ANSWER, Answer, Refusal
+from serving.answers import Answer, Refusal
 from serving.http import MAX_BODY_BYTES, PredictionService, body_too_large
 from serving.pages import OPEN_PATHS
 
@@ -26,6 +27,9 @@ RAY_PREFIX = "/-/"
 BODY_SECONDS = 15.0
 # The long bodies that one replica holds at once, arriving and waiting.
 MAX_HELD_BYTES = 16 * MAX_BODY_BYTES
+# HAProxy keeps connections to replicas open between requests of different clients.
+KEEP_ALIVE_SECONDS = 90
+BACKLOG = 2048
 
 
 class Ingress:
@@ -60,10 +64,6 @@ class Ingress:
             late = Refusal(408, "body", "did not arrive in time", connection="close")
             answer = self._service.refused(path, late)
         except ConnectionError:
-            return None
-        send_whole = scope.get("extensions", {}).get(WHOLE_ANSWER)
-        if send_whole is not None:
-            await send_whole(answer)
             return None
         await send(
             {"type": "http.response.start", "status": answer.status, "headers": raw_headers(answer)}
@@ -148,8 +148,6 @@ def install(service: PredictionService) -> Callable[[], int | None]:
     """
     from ray.serve._private import http_util, replica
 
-    from serving.http_server import start_server
-
     servers: list[Any] = []
 
     async def start(
@@ -172,3 +170,48 @@ def install(service: PredictionService) -> Callable[[], int | None]:
 
     replica.start_asgi_http_server = start
     return under_way
+
+
+def start_server(
+    app: Application, host: str, port: int, event_loop: asyncio.AbstractEventLoop
+) -> tuple["asyncio.Task[None]", Any]:
+    """A uvicorn server on the event loop, with nothing between its parser and `app`.
+
+    Raises RuntimeError, caused by the OSError, when the address is taken: Ray then tries the next.
+    """
+    import uvicorn
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Protocol(HttpToolsProtocol):
+        """Hands a part of a body on as it came; uvicorn copies each twice to collect small ones."""
+
+        def on_body(self, body: bytes) -> None:
+            cycle: Any = self.cycle
+            if not cycle.body:
+                cycle.body, body = body, b""
+            elif isinstance(cycle.body, bytes):
+                # Parts that come faster than they are taken; they may be many, and of a byte each.
+                cycle.body = bytearray(cycle.body)
+            super().on_body(body)
+
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise RuntimeError(f"{host}:{port} cannot be listened on.") from error
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        backlog=BACKLOG,
+    )
+    server = uvicorn.Server(config)
+    return event_loop.create_task(server.serve(sockets=[listener])), server

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,6 @@ import pytest
 from mlops_assets.domain.contract import Contract, ContractColumn
 from mlops_assets.stores.bundles import write_manifest
 from mlops_assets.stores.files import write_atomically
-from serving.http import PredictionService
-from serving.models import ModelSet
 
 CONTRACT = Contract(
     model="flight_delay",
@@ -224,16 +222,3 @@ def bundle(version: str, folder: Path, **others: Any) -> dict[str, Any]:
 def state(pointer: Path, **entries: dict[str, Any]) -> None:
     """Write the pointer file with these entries."""
     write_atomically(pointer, json.dumps({"generation": 1, "models": entries}).encode())
-
-
-@pytest.fixture(scope="module")
-def service(
-    bundles: dict[str, Built], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PredictionService]:
-    home = tmp_path_factory.mktemp("home")
-    publish(home / "state.json", flight_delay=("1", bundles["1"].folder))
-    models = ModelSet(home / "state.json")
-    models.refresh()
-    service = PredictionService(models, home / "log")
-    yield service
-    service.close()

@@ -27,8 +27,7 @@ async def nobody(scope: Any, receive: Any, send: Any) -> None:
 def serve(pointer: Path, log: Path) -> None:
     """Answer until killed."""
     from serving.http import PredictionService
-    from serving.http_server import start_server
-    from serving.ingress import Ingress
+    from serving.ingress import Ingress, start_server
     from serving.models import ModelSet
     from serving.repeats import Repeats
 

@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from mlops_assets.stores.tokens import rotate
@@ -13,11 +17,24 @@ from serving import ingress
 from serving.answers import Refusal
 from serving.auth import Tokens
 from serving.http import MAX_BODY_BYTES, PredictionService
-from serving.ingress import Ingress, Message, read_rest
+from serving.ingress import Ingress, Message, read_rest, start_server
 from serving.models import ModelSet
 
 PATH = "/v1/models/flight_delay/predict"
 BODY = json.dumps({"records": records(1, seed=3)}).encode()
+
+
+@pytest.fixture(scope="module")
+def service(
+    bundles: dict[str, Built], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PredictionService]:
+    home = tmp_path_factory.mktemp("home")
+    publish(home / "state.json", flight_delay=("1", bundles["1"].folder))
+    models = ModelSet(home / "state.json")
+    models.refresh()
+    service = PredictionService(models, home / "log")
+    yield service
+    service.close()
 
 
 async def rays(scope: Message, receive: Any, send: Any) -> None:
@@ -172,6 +189,103 @@ def test_the_rest_of_a_body_is_read_up_to_the_limit():
     assert caught.value.status == 413
     with pytest.raises(ConnectionError):
         read(LEFT)
+
+
+@pytest.fixture(scope="module")
+def address(service: PredictionService) -> Iterator[tuple[str, int]]:
+    """A real server on a free port, in a thread of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    loop = asyncio.new_event_loop()
+    task, server = start_server(Ingress(service, rays), "127.0.0.1", port, loop)
+    thread = threading.Thread(target=lambda: loop.run_until_complete(task), daemon=True)
+    thread.start()
+    while not server.started:
+        pass
+    yield "127.0.0.1", port
+    server.should_exit = True
+    thread.join()
+    loop.close()
+
+
+def raw(address: tuple[str, int], *pieces: bytes) -> bytes:
+    """What the server sends until it closes the connection or is silent for a second."""
+    with socket.create_connection(address, timeout=1) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        received = b""
+        try:
+            while more := connection.recv(65536):
+                received += more
+        except TimeoutError:
+            pass
+        return received
+
+
+def request(body: bytes, *headers: bytes, method: bytes = b"POST") -> bytes:
+    lines = [method + b" " + PATH.encode() + b" HTTP/1.1", b"Host: x", b"Connection: close"]
+    return b"\r\n".join([*lines, *headers, b"", body])
+
+
+def test_the_server_answers_whatever_way_a_body_is_sent(address: tuple[str, int]):
+    length = b"Content-Length: " + str(len(BODY)).encode()
+    assert raw(address, request(BODY, length)).startswith(b"HTTP/1.1 200")
+    whole = request(BODY, length)
+    assert raw(address, whole[:-20], whole[-20:]).startswith(b"HTTP/1.1 200")
+    chunk = hex(len(BODY))[2:].encode() + b"\r\n" + BODY + b"\r\n0\r\n\r\n"
+    chunked = b"Transfer-Encoding: chunked"
+    assert raw(address, request(chunk, chunked)).startswith(b"HTTP/1.1 200")
+    bytewise = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n\r\n"
+    assert raw(address, request(bytewise, chunked)).startswith(b"HTTP/1.1 200")
+    half = len(bytewise) // 2
+    assert raw(address, request(bytewise[:half], chunked), bytewise[half:]).startswith(
+        b"HTTP/1.1 200"
+    )
+    long = BODY + b" " * 1_000_000
+    measured = b"Content-Length: " + str(len(long)).encode()
+    assert raw(address, request(long, measured)).startswith(b"HTTP/1.1 200")
+    for size in (70_000, 300_000):
+        sent = request(long, measured)
+        pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
+        assert raw(address, *pieces).startswith(b"HTTP/1.1 200")
+    expecting = request(BODY, length, b"Expect: 100-continue")
+    assert b"HTTP/1.1 200" in raw(address, expecting)
+    head = raw(address, request(b"", method=b"HEAD"))
+    assert head.startswith(b"HTTP/1.1 405")
+    assert head.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x00\xa5",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\r\n\r\n\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_bytes_that_are_no_request_never_give_a_server_error(address: tuple[str, int], sent: bytes):
+    answer = raw(address, sent)
+    assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 400"))
+    assert httpx.get(f"http://127.0.0.1:{address[1]}/health").status_code == 200
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_costs_nothing(address: tuple[str, int]):
+    for _ in range(20):
+        with socket.create_connection(address) as connection:
+            connection.sendall(request(BODY[:10], b"Content-Length: 1000"))
+    assert httpx.get(f"http://127.0.0.1:{address[1]}/health").status_code == 200
+
+
+def test_an_address_that_is_taken_is_said_to_be(address: tuple[str, int]):
+    loop = asyncio.new_event_loop()
+    with pytest.raises(RuntimeError, match="cannot be listened on"):
+        start_server(rays, *address, loop)
+    loop.close()
 
 
 def test_a_long_body_is_not_read_for_a_client_without_a_token(
