@@ -109,12 +109,12 @@ class BulkReader:
         values = zip(self._names, msgspec.structs.astuple(columns), strict=True)
         return {name: column for name, column in values if column is not _UNSET}
 
-    def _by_column(self, records: Sequence[Any], plain: Collection[str]) -> dict[str, Any]:
+    def _by_column(self, records: Sequence[Any], plain: set[str]) -> dict[str, Any]:
         """The columns of records; those of `plain` are numbers or codes."""
         # Row by row, in half of the time that a tuple for each column takes; but for missing
         # values, which cannot be packed.
         with suppress(struct.error):
-            if all(name in plain for name in self._inputs):
+            if plain.issuperset(self._inputs):
                 return self._packed(records)
         rows = map(msgspec.structs.astuple, records)
         return dict(zip(self._names, zip(*rows, strict=True), strict=True))

@@ -202,5 +202,4 @@ def _windows(
         window = drive(url, bodies, concurrency, seconds)
         used = cpu_used(before, tree.cpu_times())
         windows.append(replace(window, cpu_seconds=used, others=machine.others(used)))
-    tidy()
     return windows

@@ -66,7 +66,8 @@ class ColumnParser:
         """
         known_id = request_id_of(request_id)
         valid = valid or {}
-        rows = self._rows({**valid, **columns}, where)
+        given = {**valid, **columns}
+        rows = self._rows(given, where)
         entity, time = self._contract.entity, self._time
         read: dict[str, Column] = {}
         for column in self._contract.asked:
@@ -95,7 +96,7 @@ class ColumnParser:
             absent={
                 name: np.ones(rows, dtype=bool)
                 for name in self._contract.looked_up
-                if name not in columns and name not in valid
+                if name not in given
             },
         )
 

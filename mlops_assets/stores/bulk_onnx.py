@@ -16,7 +16,7 @@ import numpy as np
 from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.tree_scoring import MOST_LEAVES, Tree, TreeScorer
 from mlops_assets.stores.encoded_onnx import Encode, without_text
-from mlops_assets.stores.joined_columns import JoinedColumns, joined_columns
+from mlops_assets.stores.joined_columns import NUMBERS, JoinedColumns, joined_columns
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +27,7 @@ MOST_FEATURES = 48
 COMPARED_ROWS = 512
 # Bytes. A graph is read at several times its size, and ensembles of small trees are smaller.
 LARGEST = 32 * 1024 * 1024
-DTYPES: dict[str, type] = {
-    "tensor(double)": np.float64,
-    "tensor(float)": np.float32,
-    "tensor(int64)": np.int64,
-    "tensor(string)": object,
-}
+DTYPES: dict[str, type] = {**NUMBERS, "tensor(string)": object}
 TOLERANCE = 1e-6
 
 

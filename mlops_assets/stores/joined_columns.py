@@ -12,6 +12,12 @@ import numpy as np
 from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.stores.encoded_onnx import Encode
 
+# The types of numbers in a graph.
+NUMBERS: dict[str, type] = {
+    "tensor(double)": np.float64,
+    "tensor(float)": np.float32,
+    "tensor(int64)": np.int64,
+}
 COMPARED_ROWS = 64
 # Levels of a column: a client's text may be as long as its request.
 MOST_KEPT = 1024
@@ -74,12 +80,7 @@ def joined_columns(
 
     `session` computes it of the same inputs, each of shape (n, 1); both are compared.
     """
-    dtypes = {
-        "tensor(double)": np.float64,
-        "tensor(float)": np.float32,
-        "tensor(int64)": np.int64,
-    }
-    inputs = {one.name: dtypes.get(one.type) for one in session.get_inputs()}
+    inputs = {one.name: NUMBERS.get(one.type) for one in session.get_inputs()}
     features = _features(graph, matrix, inputs)
     if features is None or {feature.name for feature in features} != inputs.keys():
         return None
