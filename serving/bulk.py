@@ -21,8 +21,14 @@ from mlops_assets.domain.column_requests import ColumnParser
 from mlops_assets.domain.contract import Contract, ContractColumn
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import ParsedRequest
+from mlops_assets.domain.values import LARGEST_INTEGER
 from serving.level_codes import LevelCodes
 from serving.single import are_readable, record_type, request_type, type_of
+
+try:
+    from mlops_assets.compiled.row_reader import RowReader
+except ImportError:
+    RowReader = None  # type: ignore[assignment, misc]
 
 # Of shorter requests, the fixed costs would be more than what is saved.
 LEAST_BYTES = 16 * 1024
@@ -31,10 +37,16 @@ _NAN = float("nan")
 
 
 class BulkReader:
-    """Reads requests of many rows for one contract; `known` are levels of its categories."""
+    """Reads requests of many rows for one contract; `known` are levels of its categories.
+
+    Where all categories have levels that are known, the compiled reader comes first.
+    """
 
     def __init__(
-        self, contract: Contract, known: Mapping[str, Collection[str]] | None = None
+        self,
+        contract: Contract,
+        known: Mapping[str, Collection[str]] | None = None,
+        may_be_compiled: bool = True,
     ) -> None:
         self._parser = ColumnParser(contract)
         # What reads them of a record; `record_type` names the fields.
@@ -51,6 +63,10 @@ class BulkReader:
         texts = [name for name in self._inputs if name not in self._numbers]
         found = {name: LevelCodes.of((known or {}).get(name, ())) for name in texts}
         coded = {name: codes for name, codes in found.items() if codes is not None}
+        self._codes = coded
+        self._compiled = None
+        if may_be_compiled and RowReader is not None and found.keys() == coded.keys():
+            self._compiled = _row_reader(contract, list(self._extras), coded)
         # A request is read by the first decoder that can.
         ways: list[dict[str, LevelCodes]] = [coded, {}] if coded else [{}]
         self._ways = [
@@ -61,9 +77,14 @@ class BulkReader:
 
     def read(self, raw: bytes) -> ParsedRequest | None:
         """The rows, or None for a request that must be looked at more closely."""
+        if len(raw) < LEAST_BYTES:
+            return None
+        rows = self._compiled.read(raw) if self._compiled else None
+        if rows is not None:
+            return self._of_rows(*rows)
         # An escaped colon would be missed when keys are counted. Most bodies have no escape at all,
         # which is found out in no time.
-        if len(raw) < LEAST_BYTES or (b"\\" in raw and b"\\u003" in raw):
+        if b"\\" in raw and b"\\u003" in raw:
             return None
         for decoder, codes in self._ways:
             try:
@@ -72,6 +93,25 @@ class BulkReader:
                 continue
             return self._request(raw, request, codes)
         return None
+
+    def _of_rows(
+        self, request_id: str | None, inputs: Sequence[np.ndarray], extras: Mapping[str, Any]
+    ) -> ParsedRequest | None:
+        """The request of what was read of each input."""
+        codes = self._codes
+        valid: dict[str, Column] = {
+            name: codes[name].column(values) if name in codes else values
+            for name, values in zip(self._inputs, inputs, strict=True)
+        }
+        return self._parsed(extras, request_id, valid)
+
+    def _parsed(
+        self, columns: Mapping[str, Any], request_id: str | None, valid: Mapping[str, Column]
+    ) -> ParsedRequest | None:
+        try:
+            return self._parser.parse(columns, request_id, valid=valid)
+        except RequestError:
+            return None
 
     def _request(
         self, raw: bytes, request: Any, codes: Mapping[str, LevelCodes]
@@ -99,10 +139,7 @@ class BulkReader:
             valid[name] = codes[name].column(numbers) if name in codes else numbers
         if _colons(raw, keys, [*columns.values(), (request_id,)]):
             return None
-        try:
-            return self._parser.parse(columns, request_id, valid=valid)
-        except RequestError:
-            return None
+        return self._parsed(columns, request_id, valid)
 
     def _columns(self, columns: Any) -> dict[str, Any]:
         """The columns that a request by column has."""
@@ -128,6 +165,18 @@ class BulkReader:
         matrix = np.ascontiguousarray(packed.reshape(len(records), width).T)
         columns: dict[str, Any] = dict(zip(self._inputs, matrix, strict=True))
         return {**columns, **{name: list(map(get, records)) for name, get in self._extras.items()}}
+
+
+def _row_reader(
+    contract: Contract, extras: Sequence[str], codes: Mapping[str, LevelCodes]
+) -> "RowReader | None":
+    if not are_readable(contract):
+        return None
+    inputs = [
+        (one.name, one.type, one.nullable, codes[one.name].levels if one.name in codes else ())
+        for one in contract.asked
+    ]
+    return RowReader(inputs, extras, LARGEST_INTEGER)
 
 
 def _floats(values: Sequence[float | None] | np.ndarray) -> np.ndarray:

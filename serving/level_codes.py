@@ -30,7 +30,7 @@ class _Place(float, Enum):
 
 
 class LevelCodes:
-    """The levels that a category is known to have; `type` is what msgspec decodes them to."""
+    """The `levels` that a category is known to have; `type` is what msgspec decodes them to."""
 
     def __init__(self, levels: Sequence[str]) -> None:
         # mypy takes the call for one that looks a member up.
@@ -38,7 +38,7 @@ class LevelCodes:
         members = {f"level{place}": (level, place) for place, level in enumerate(levels)}
         self.type: Any = enumeration("Levels", members)
         # The same tuples for all requests: what depends on the levels need not be found again.
-        self._levels = tuple(levels)
+        self.levels = tuple(levels)
         self._or_missing = (*levels, MISSING_CATEGORY)
 
     @classmethod
@@ -58,6 +58,6 @@ class LevelCodes:
         """The column of places of shape (n,), float64; NaN is a missing value."""
         is_missing = np.isnan(places)
         if not is_missing.any():
-            return Coded(places.astype(_CODE), self._levels)
-        places = np.where(is_missing, len(self._levels), places)
+            return Coded(places.astype(_CODE), self.levels)
+        places = np.where(is_missing, len(self.levels), places)
         return Coded(places.astype(_CODE), self._or_missing)

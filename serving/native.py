@@ -1,11 +1,11 @@
 """The answer of our own protocol."""
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import orjson
 
+from serving.answer_rows import answer_rows
 from serving.answers import Answer
 from serving.predicted import Predicted
 
@@ -66,33 +66,15 @@ def _by_row(predicted: Predicted) -> list[dict[str, Any]]:
 
 
 def _text(predicted: Predicted) -> bytes:
-    """What orjson would make of the predictions, from pieces that are the same in every row."""
+    """What orjson would make of the predictions."""
     classes, outputs = predicted.contract.classes, np.asarray(predicted.outputs, dtype=np.float64)
-    rows, width = outputs.shape
-    numbers = orjson.dumps(outputs.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
-    start, end = b'{"prediction_id":"%b-' % predicted.stem.encode(), b"}}" if classes else b"}"
-    between = b"%b,%b" % (end, start)
+    numbers = orjson.dumps(outputs.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
+    start = b'{"prediction_id":"%b-' % predicted.stem.encode()
     if not classes:
-        pieces = [between, b"", b'","prediction":', b""] * rows
-        pieces[3::4] = numbers
-    else:
-        # argmax finds the first of equals: ties go to the lower class, here as everywhere.
-        names = [orjson.dumps(name) for name in classes]
-        texts = [b'","prediction":%b,"probability":{%b:' % (name, names[0]) for name in names]
-        likeliest = np.array(texts, dtype=object)[outputs.argmax(axis=1)]
-        more = [piece for name in names[1:] for piece in (b",%b:" % name, b"")]
-        pieces = [between, b"", b"", b"", *more] * rows
-        count = 4 + len(more)
-        pieces[2::count] = likeliest.tolist()
-        for place in range(width):
-            pieces[3 + 2 * place :: count] = numbers[place::width]
-    pieces[1 :: len(pieces) // rows] = _numerals(1 << (rows - 1).bit_length())[:rows]
-    pieces[0] = b"[" + start
-    pieces += end, b"]"
-    return b"".join(pieces)
-
-
-@lru_cache(maxsize=16)
-def _numerals(count: int) -> list[bytes]:
-    """The texts `0`, `1`, …; of a power of two, so that few are kept whatever clients send."""
-    return [b"%d" % number for number in range(count)]
+        first = np.zeros(len(outputs), dtype=np.intp)
+        return answer_rows(start, numbers, [b'","prediction":'], first, [], b"}")
+    names = [orjson.dumps(name) for name in classes]
+    texts = [b'","prediction":%b,"probability":{%b:' % (name, names[0]) for name in names]
+    # argmax finds the first of equals: ties go to the lower class, here as everywhere.
+    likeliest = outputs.argmax(axis=1)
+    return answer_rows(start, numbers, texts, likeliest, [b",%b:" % n for n in names[1:]], b"}}")
