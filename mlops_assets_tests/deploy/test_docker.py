@@ -93,6 +93,16 @@ def test_code_is_compiled_in_the_image_where_nothing_can_be_compiled_later(name:
 
 
 @both
+def test_the_modules_in_cython_are_built_with_a_compiler_that_stays_behind(name: str):
+    found = instructions(IMAGES[name])
+    last = max(index for index, (i, _) in enumerate(found) if i == "FROM")
+    with_compiler = [i for i, (_, rest) in enumerate(found) if "gcc" in rest.split()]
+    built = [i for i, (_, rest) in enumerate(found) if "cythonize" in rest or "--editable" in rest]
+    assert with_compiler[0] < built[0] < last
+    assert all(index < last for index in with_compiler)
+
+
+@both
 def test_the_code_can_be_read_by_the_images_user_whatever_the_builders_umask(name: str):
     """A clone under umask 077 has files for its owner only, and COPY keeps their modes."""
     found = instructions(IMAGES[name])
@@ -210,7 +220,10 @@ def imports(module: str) -> set[str]:
 
 def file_of(module: str) -> Path:
     path = PROJECT_ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if path.is_dir():
+        return path / "__init__.py"
+    # Of a compiled module there are the types.
+    return next((one for end in (".py", ".pyi") if (one := path.with_suffix(end)).exists()), path)
 
 
 @pytest.mark.skipif(shutil.which("install") is None, reason="needs coreutils")
