@@ -25,7 +25,8 @@ def answer_rows(
     cdef const char* last = number + len(numbers) - 1
     cdef const char* after
     cdef char* at
-    if numbers[:1] != b"[" or numbers[-1:] != b"]" or numbers.count(b",") != rows * each - 1:
+    is_list = numbers.startswith(b"[") and numbers.endswith(b"]")
+    if not is_list or numbers.count(b",") != rows * each - 1:
         raise ValueError(f"these are not {rows * each} numbers in a list")
     # All that follows is as long as this says, since between the commas there are as many numbers.
     size = rows + len(numbers) - rows * each
