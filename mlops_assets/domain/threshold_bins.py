@@ -29,8 +29,8 @@ class ThresholdBins:
         self._thresholds = thresholds
         self._side = "right" if is_strict else "left"
         self._passes = np.greater_equal if is_strict else np.greater
-        grids = {place: _grid(one) for place, one in enumerate(thresholds)}
-        found = {place: grid for place, grid in grids.items() if grid is not None}
+        grids = {place: grid_of(one) for place, one in enumerate(thresholds)}
+        found = {place: grid for place, grid in grids.items() if grid.most <= MOST_IN_A_CELL}
         # Those with most thresholds in a cell come first: they take the most comparisons.
         self._gridded = sorted(found, key=lambda place: -found[place].most)
         self._searched = [place for place in grids if place not in found]
@@ -78,13 +78,24 @@ class ThresholdBins:
 
 
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """Cells of equal width: thresholds to the left of each, and at most `most` within one."""
 
     origin: np.float32
     scale: np.float32
     below: np.ndarray
     most: int
+
+
+def grid_of(thresholds: np.ndarray) -> Grid:
+    """A grid over sorted thresholds: all in one cell where they lie too far apart for float32."""
+    origin = scale = np.float32(0)
+    span = float(thresholds[-1]) - float(thresholds[0])
+    if SPANS[0] < span < SPANS[1]:
+        origin, scale = thresholds[0], np.float32((CELLS - 1) / span)
+    counts = np.bincount(_cells(thresholds, origin, scale), minlength=CELLS)
+    below = (np.cumsum(counts) - counts).astype(np.intp)
+    return Grid(origin, scale, below, int(counts.max()))
 
 
 def _cells(values: np.ndarray, origin: Number, scale: Number) -> np.ndarray:
@@ -97,20 +108,3 @@ def _cells(values: np.ndarray, origin: Number, scale: Number) -> np.ndarray:
     np.minimum(place, np.float32(CELLS - 1), out=place)
     cells: np.ndarray = place.astype(np.int32)
     return cells
-
-
-def _grid(thresholds: np.ndarray) -> _Grid | None:
-    """A grid over the thresholds, or None where they lie too unevenly."""
-    if not np.isfinite(thresholds).all():
-        return None
-    origin, scale = thresholds[0], np.float32(0)
-    if len(thresholds) > 1:
-        span = float(thresholds[-1]) - float(thresholds[0])
-        if not SPANS[0] < span < SPANS[1]:
-            return None
-        scale = np.float32((CELLS - 1) / span)
-    counts = np.bincount(_cells(thresholds, origin, scale), minlength=CELLS)
-    if counts.max() > MOST_IN_A_CELL:
-        return None
-    below = (np.cumsum(counts) - counts).astype(np.intp)
-    return _Grid(origin, scale, below, int(counts.max()))

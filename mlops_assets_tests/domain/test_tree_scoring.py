@@ -6,20 +6,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.domain import threshold_bins
-from mlops_assets.domain.tree_scoring import MOST_LEAVES, Tree, TreeScorer
+from mlops_assets.domain.tree_scoring import (
+    MOST_LEAVES,
+    NumpyScorer,
+    QuickScorer,
+    Scorer,
+    Tree,
+    TreeScorer,
+)
+
+NOT_BUILT = pytest.mark.skipif(QuickScorer is None, reason="no C compiler at the installation")
+SCORERS = pytest.mark.parametrize(
+    "scorer",
+    [pytest.param(NumpyScorer, id="numpy"), pytest.param(QuickScorer, id="C", marks=NOT_BUILT)],
+)
 
 FEATURES = 3
 # Few values, so that equality and neighbours are common.
 VALUES = [-np.inf, -2.5, -0.1, -0.0, 0.0, 1e-30, 0.1, float(np.nextafter(np.float32(0.1), 1))]
 
 
-def grown(draw: np.random.Generator, leaves: int, thresholds: list[float]) -> Tree:
+def grown(
+    draw: np.random.Generator, leaves: int, thresholds: list[float], features: int = FEATURES
+) -> Tree:
     """A random tree of so many leaves, deep or flat."""
     tree = Tree([], [], [], [], [])
 
     def grow(leaves: int) -> int:
         place = len(tree.feature)
-        tree.feature.append(int(draw.integers(FEATURES)))
+        tree.feature.append(int(draw.integers(features)))
         tree.value.append(float(draw.choice(thresholds)))
         tree.left.append(-1)
         tree.right.append(-1)
@@ -48,8 +63,10 @@ def walked(tree: Tree, row: np.ndarray, is_strict: bool) -> float:
     return float(np.float32(tree.value[node]))
 
 
-def agrees(trees: list[Tree], outputs: list[int], is_strict: bool, matrix: np.ndarray) -> None:
-    found = TreeScorer(trees, outputs, is_strict).sums(matrix)
+def agrees(
+    scorer: Scorer, trees: list[Tree], outputs: list[int], is_strict: bool, matrix: np.ndarray
+) -> None:
+    found = TreeScorer(trees, outputs, is_strict, scorer).sums(matrix)
     kinds = sorted({*outputs})
     expected = [
         [
@@ -61,6 +78,7 @@ def agrees(trees: list[Tree], outputs: list[int], is_strict: bool, matrix: np.nd
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@SCORERS
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
@@ -69,17 +87,18 @@ def agrees(trees: list[Tree], outputs: list[int], is_strict: bool, matrix: np.nd
     st.sampled_from([1, 2]),
 )
 def test_any_rows_end_in_the_leaves_that_the_walk_ends_in(
-    seed: int, leaves: list[int], is_strict: bool, kinds: int
+    scorer: Scorer, seed: int, leaves: list[int], is_strict: bool, kinds: int
 ):
     draw = np.random.default_rng(seed)
     trees = [grown(draw, count, VALUES[1:]) for count in leaves]
     matrix = draw.choice([*VALUES, np.nan, np.inf], (20, FEATURES)).astype(np.float32)
-    agrees(trees, [tree % kinds for tree in range(len(trees))], is_strict, matrix)
+    agrees(scorer, trees, [tree % kinds for tree in range(len(trees))], is_strict, matrix)
 
 
+@SCORERS
 @pytest.mark.parametrize("spread", ["even", "skewed", "one cell", "huge", "tiny"])
 @pytest.mark.parametrize("is_strict", [True, False])
-def test_many_thresholds_are_found_however_they_lie(spread: str, is_strict: bool):
+def test_many_thresholds_are_found_however_they_lie(scorer: Scorer, spread: str, is_strict: bool):
     draw = np.random.default_rng(1)
     even = draw.normal(size=200)
     thresholds = {
@@ -94,13 +113,13 @@ def test_many_thresholds_are_found_however_they_lie(spread: str, is_strict: bool
     to = np.float32([-np.inf, 0, np.inf])[draw.integers(0, 3, at.shape)]
     matrix = np.where(to == 0, at, np.nextafter(at, to)).astype(np.float32)
     matrix[0] = np.inf, -np.inf, np.nan
-    agrees(trees, [0] * len(trees), is_strict, matrix)
+    agrees(scorer, trees, [0] * len(trees), is_strict, matrix)
 
 
 def test_a_grid_is_used_where_thresholds_are_spread(monkeypatch: pytest.MonkeyPatch):
     draw = np.random.default_rng(2)
     trees = [grown(draw, 32, draw.normal(size=100).tolist()) for _ in range(20)]
-    scorer = TreeScorer(trees, [0] * len(trees), False)
+    scorer = TreeScorer(trees, [0] * len(trees), False, NumpyScorer)
     matrix = draw.normal(size=(10, FEATURES)).astype(np.float32)
     by_grid = scorer.sums(matrix)
 
@@ -118,9 +137,31 @@ def test_a_large_tree_is_refused():
         TreeScorer([grown(draw, 65, [0.0])], [0], False)
 
 
-def test_trees_of_one_leaf_and_no_rows_are_no_trouble():
+@SCORERS
+def test_trees_of_one_leaf_and_no_rows_are_no_trouble(scorer: Scorer):
     draw = np.random.default_rng(4)
-    scorer = TreeScorer([grown(draw, 1, [0.0])], [0], False)
-    assert scorer.features == ()
-    assert scorer.sums(np.zeros((3, FEATURES), dtype=np.float32)).shape == (3, 1)
-    assert scorer.sums(np.zeros((0, FEATURES), dtype=np.float32)).shape == (0, 1)
+    tree = grown(draw, 1, [0.0])
+    trees = TreeScorer([tree], [0], False, scorer)
+    assert trees.features == ()
+    value = np.float32(tree.value[0])
+    assert trees.sums(np.zeros((3, FEATURES), dtype=np.float32)).tolist() == [[value]] * 3
+    assert trees.sums(np.zeros((0, FEATURES), dtype=np.float32)).shape == (0, 1)
+
+
+@pytest.mark.parametrize("thresholds", [[-np.inf, 0.0, np.inf], [np.inf], [1.0, 1.0 + 1e-6]])
+@SCORERS
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_thresholds_may_be_infinite_or_next_to_each_other(
+    scorer: Scorer, thresholds: list[float], is_strict: bool
+):
+    draw = np.random.default_rng(5)
+    trees = [grown(draw, 8, thresholds) for _ in range(5)]
+    values = [*thresholds, -np.inf, -1e38, 0.5, 1e38, np.inf, np.nan]
+    matrix = draw.choice(values, (200, FEATURES)).astype(np.float32)
+    agrees(scorer, trees, [0] * len(trees), is_strict, matrix)
+
+
+def test_what_was_compiled_is_used_where_it_is_there():
+    trees = TreeScorer([grown(np.random.default_rng(6), 3, [0.0])], [0], False)
+    expected = NumpyScorer if QuickScorer is None else QuickScorer
+    assert type(trees._scorer) is expected
