@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# What could begin an element inside of a line; an underscore within a word begins none.
-_INLINE = re.compile(r"[\\`*\[\]|~!]|(?<!\w)_|_(?!\w)")
+# What could begin an element inside of a line; one underscore within a word begins none.
+_INLINE = re.compile(r"[\\`*\[\]|~!]|(?<![^\W_])_|_(?![^\W_])")
 # What could make a block of a line: headings, lists, quotes, rules.
 _BLOCK = re.compile(r"^(#+|[-+]|\d+[.)])(?=\s|$)|^(=+$|---)")
 _ADDRESS = re.compile(r"(://|@|(?i:www)\.)")

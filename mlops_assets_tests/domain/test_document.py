@@ -58,6 +58,7 @@ def test_a_document_is_headed_listed_and_tabulated():
 @example(HOSTILE)
 @example("1. first")
 @example("---")
+@example("__0__")
 @given(TEXTS)
 def test_no_text_becomes_markup_and_every_text_is_shown_as_it_is(text: str):
     shown = seen(text)
