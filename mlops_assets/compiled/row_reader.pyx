@@ -34,10 +34,15 @@ cdef extern from *:
     uint64_t quotient_of(uint64_t m, uint64_t d) nogil
     int zeros_before(uint64_t m) nogil
 
-# Levels that take part in a hash table of so many times as many places.
-cdef int ROOM = 4
-cdef Py_ssize_t LONGEST_ID = 4096
-cdef int LONGEST_PLAIN = 19
+cdef enum:
+    # Places of a hash table for each level in it.
+    ROOM = 4
+    # Bytes; longer ones are for others to refuse.
+    LONGEST_ID = 4096
+    # Digits that a word of 64 bits holds, whichever they are.
+    MOST_DIGITS = 19
+    FIRST_ROWS = 64
+
 cdef char COMMA = b","
 cdef char CLOSING = b"}"
 
@@ -118,6 +123,8 @@ cdef class RowReader:
 
     cdef int _name(self, int place, str name) except -1:
         cdef bytes key = b'"%b"' % name.encode()
+        if not name.isprintable() or '"' in name or "\\" in name:
+            raise ValueError(f"no key can be looked for by the name {name!r}")
         if self._places.setdefault(key, place) != place:
             raise ValueError(f"two columns have the name {name!r}")
         self._kept.append(key)
@@ -210,7 +217,6 @@ cdef class RowReader:
         cdef const char* at = after_space(place[0] + 1)
         cdef const char* first = at
         cdef Column* column
-        cdef double* row
         cdef int[::1] order = self._order(at)
         cdef Py_ssize_t room, rows = 0
         cdef int turn, keys
@@ -219,7 +225,7 @@ cdef class RowReader:
             return None
         keys = len(order)
         texts = [[] for _ in range(self._count - self._inputs)]
-        room = 64
+        room = FIRST_ROWS
         matrix = np.empty((self._inputs, room))
         cdef double[:, ::1] values = matrix
         while True:
@@ -272,7 +278,7 @@ cdef class RowReader:
         """Inputs and extras of an object of lists; `place` is moved behind it."""
         cdef const char* at = place[0]
         cdef const char* start
-        cdef Py_ssize_t room = 64, rows
+        cdef Py_ssize_t room = FIRST_ROWS, rows
         cdef double[::1] values
         cdef double value = 0
         cdef Column* column
@@ -502,7 +508,6 @@ cdef inline const char* number_at(const char* at, uint64_t largest, double* valu
             break
         whole = whole * 10 + digit
         at += 1
-    # At most so many digits can come in one body, whose size has a limit.
     digits = <int>(at - start)
     if digits == 0 or (digits > 1 and start[0] == b"0"):
         return NULL
@@ -536,9 +541,9 @@ cdef inline const char* number_at(const char* at, uint64_t largest, double* valu
         exponent += -power if is_small else power
         if largest:
             return NULL
-    if largest and (exponent or digits > LONGEST_PLAIN or whole > largest):
+    if largest and (exponent or digits > MOST_DIGITS or whole > largest):
         return NULL
-    if digits > LONGEST_PLAIN:
+    if digits > MOST_DIGITS:
         found = float(begin[: at - begin])
     elif whole == 0:
         if is_negative:

@@ -31,7 +31,7 @@ PIECES = [
     b"1e-400",
 ]
 PIECES += [b"-", b"9" * 25, b"true", b"fals", b"\xff", b"}]}", b" ", b'"e":"\xc3']
-BODIES = 60_000
+BODIES = 25_000
 
 
 def bodies(draw: random.Random) -> list[bytes]:

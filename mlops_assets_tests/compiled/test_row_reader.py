@@ -47,7 +47,7 @@ def bits(value: float) -> bytes:
 DIGITS = st.text("0123456789", min_size=1, max_size=25)
 
 
-@settings(max_examples=3000)
+@settings(max_examples=1000)
 @given(
     st.booleans(),
     DIGITS,
@@ -77,7 +77,7 @@ def test_a_number_is_the_nearest_float_to_its_text(
         assert bits(found) == bits(expected)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_float_comes_back_from_its_own_text(value: float):
     found = number(repr(value))
@@ -233,6 +233,12 @@ def test_thousands_of_levels_and_rows_are_read():
     found = reader.read(json.dumps({"records": [{"d": one} for one in levels]}).encode())
     assert found is not None
     assert found[1][0].tolist() == list(range(5000))
+
+
+@pytest.mark.parametrize("name", ['a"', "a\\", "a\n", "\0"])
+def test_names_that_json_writes_otherwise_are_refused(name: str):
+    with pytest.raises(ValueError, match="no key can be looked for"):
+        row_reader.RowReader([(name, "number", False, ())], [], LARGEST)
 
 
 def test_two_columns_of_one_name_are_refused():
