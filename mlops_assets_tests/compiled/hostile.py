@@ -8,6 +8,9 @@ import sys
 import numpy as np
 
 from mlops_assets.compiled import answer_rows, row_reader
+from mlops_assets.compiled.quick_scorer import QuickScorer
+from mlops_assets.domain.tree_scoring import MOST_LEAVES, TreeScorer
+from mlops_assets_tests.domain.test_tree_scoring import FEATURES, VALUES, grown
 
 INPUTS = [
     ("a", "number", True, ()),
@@ -102,8 +105,20 @@ def put_answers(draw: random.Random) -> None:
             continue
 
 
+def look_up() -> None:
+    numbers = np.random.default_rng(1)
+    for _ in range(60):
+        leaves = numbers.integers(1, MOST_LEAVES + 1, 6)
+        trees = [grown(numbers, int(count), VALUES[1:]) for count in leaves]
+        scorer = TreeScorer(trees, [0, 1, 0, 1, 2, 2], bool(numbers.integers(2)), QuickScorer)
+        odd = [*VALUES, np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45]
+        rows = int(numbers.integers(0, 200))
+        scorer.sums(numbers.choice(odd, (rows, FEATURES)).astype(np.float32))
+
+
 if __name__ == "__main__":
     draw = random.Random(1)
     read_rows(draw)
     put_answers(draw)
+    look_up()
     sys.stdout.write(row_reader.__file__)

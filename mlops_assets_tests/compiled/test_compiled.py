@@ -14,7 +14,7 @@ from mlops_assets import compiled
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "mlops_assets" / "compiled"
-CHECKS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+CHECKS = ["-O0", "-g0", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 BUILD = f"""
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -67,7 +67,7 @@ def test_no_access_to_memory_is_outside_of_what_was_given(tmp_path: Path):
         tmp_path / "mlops_assets",
         ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__", "*.parquet"),
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     subprocess.run([sys.executable, "-c", BUILD], cwd=tmp_path, env=environment, check=True)
     checked = {
         **environment,
