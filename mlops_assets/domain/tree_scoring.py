@@ -145,6 +145,8 @@ class TreeScorer:
         thresholds = [table.thresholds for table in tables]
         shared = _shared([table.masks for table in tables])
         self._scorer = scorer(self.features, thresholds, is_strict, shared, leaves, slices)
+        # A single row takes numpy as long as a hundred.
+        self.is_quick_for_few = scorer is not NumpyScorer
 
     def sums(self, matrix: np.ndarray) -> np.ndarray:
         """Sums of shape (n, outputs), float32, for a float32 matrix of shape (n, features)."""

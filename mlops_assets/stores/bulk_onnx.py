@@ -6,7 +6,7 @@ last bits of a float32, as any two orders of adding do. Both are compared when a
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,12 @@ import numpy as np
 from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.domain.tree_scoring import MOST_LEAVES, Tree, TreeScorer
 from mlops_assets.stores.encoded_onnx import Encode, without_text
-from mlops_assets.stores.joined_columns import NUMBERS, JoinedColumns, joined_columns
+from mlops_assets.stores.joined_columns import (
+    NUMBERS,
+    JoinedColumns,
+    JoinedRecord,
+    joined_columns,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +61,12 @@ class BulkOnnx:
         }
         return self.of_matrix(self.session.run([MATRIX], feed)[0])
 
+    def record_maker(self, names: Sequence[str]) -> JoinedRecord | None:
+        """What makes the trees' row of one record, or None where ONNX Runtime is faster."""
+        if self.joined is None or not self.trees.is_quick_for_few:
+            return None
+        return JoinedRecord(self.joined, names)
+
     def _fed(self, name: str, column: Column) -> np.ndarray:
         encode = self.encoders.get(name)
         if isinstance(column, Coded):
@@ -69,8 +80,10 @@ class BulkOnnx:
             return np.asarray(sums)
         with np.errstate(over="ignore"):
             if self.link == "LOGISTIC":
-                second = 1.0 / (1.0 + np.exp(-sums))
-                return np.hstack([1.0 - second, second])
+                found = np.empty((len(sums), 2))
+                np.divide(1.0, 1.0 + np.exp(-sums[:, 0]), out=found[:, 1])
+                np.subtract(1.0, found[:, 1], out=found[:, 0])
+                return found
             odds = np.exp(sums - sums.max(axis=1, keepdims=True))
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 

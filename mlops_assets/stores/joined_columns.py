@@ -54,22 +54,56 @@ class JoinedColumns:
                 if isinstance(column, Coded):
                     self._encoded(feature, column.values).take(column.codes, out=row)
                 else:
-                    row[:] = self._cast(feature, column)
+                    row[:] = self.cast(feature, column)
         return found
 
     def _encoded(self, feature: Feature, levels: tuple[str, ...]) -> np.ndarray:
         known, found = self._levels.get(feature, (None, None))
         if found is None or known != levels:
-            found = self._cast(feature, levels).astype(np.float32, copy=False)
+            found = self.cast(feature, levels).astype(np.float32, copy=False)
             if len(levels) <= MOST_KEPT:
                 self._levels[feature] = levels, found
         return found
 
-    def _cast(self, feature: Feature, column: np.ndarray | tuple[str, ...]) -> np.ndarray:
+    def cast(self, feature: Feature, column: np.ndarray | tuple[str, ...]) -> np.ndarray:
+        """The values of a column as its graph casts them, one type after the other."""
         encode = self.encoders.get(feature.name)
         found = np.asarray(column if encode is None else encode(column))
         for dtype in feature.dtypes:
             found = found.astype(dtype, copy=False)
+        return found
+
+
+class JoinedRecord:
+    """Makes the row of one record, of which the values come in the order of `names`."""
+
+    def __init__(self, joined: JoinedColumns, names: Sequence[str]) -> None:
+        self._features = [
+            (
+                names.index(feature.name),
+                _Codes(joined, feature) if feature.name in joined.encoders else None,
+            )
+            for feature in joined.features
+        ]
+
+    def matrix(self, values: Sequence[float | str | None]) -> np.ndarray:
+        """What `JoinedColumns.matrix` makes of them, of shape (1, features); None is missing."""
+        row = [values[at] if codes is None else codes[values[at]] for at, codes in self._features]
+        with np.errstate(over="ignore"):
+            return np.array([row], dtype=np.float64).astype(np.float32)
+
+
+class _Codes(dict[Any, float]):
+    """What the texts of a feature are in the matrix."""
+
+    def __init__(self, joined: JoinedColumns, feature: Feature) -> None:
+        self._joined, self._feature = joined, feature
+
+    def __missing__(self, text: str) -> float:
+        found = float(self._joined.cast(self._feature, (text,))[0])
+        # Clients may invent any number of texts.
+        if len(self) < MOST_KEPT:
+            self[text] = found
         return found
 
 

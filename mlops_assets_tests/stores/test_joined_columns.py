@@ -10,7 +10,13 @@ from onnx import TensorProto, helper
 
 from mlops_assets.domain.coded import Coded, Column
 from mlops_assets.stores.encoded_onnx import without_text
-from mlops_assets.stores.joined_columns import MOST_KEPT, Feature, JoinedColumns, joined_columns
+from mlops_assets.stores.joined_columns import (
+    MOST_KEPT,
+    Feature,
+    JoinedColumns,
+    JoinedRecord,
+    joined_columns,
+)
 
 KINDS = {
     "a": TensorProto.DOUBLE,
@@ -154,3 +160,29 @@ def test_a_tensor_that_nothing_makes_is_left_alone():
     graph = graph_of(nodes())
     encoders = without_text(graph)
     assert joined_columns(graph, "missing", session_of(graph), encoders) is None
+
+
+def test_the_row_of_a_record_is_that_of_its_columns():
+    made = joined(nodes())
+    assert made is not None
+    names = ["d", "b", "a", "c"]
+    record = JoinedRecord(made, names)
+    columns = {**COLUMNS, "b": np.array([np.inf, 0.1, np.nan, -0.0, 7.0], dtype=np.float32)}
+    expected = made.matrix(columns).T
+    for _ in range(2):
+        for row, want in enumerate(expected):
+            values = [columns[name].tolist()[row] for name in names]
+            values = [None if value != value else value for value in values]
+            np.testing.assert_array_equal(record.matrix(values), [want])
+
+
+def test_texts_of_records_are_remembered_up_to_a_limit():
+    def lengths(texts: Iterable[str]) -> np.ndarray:
+        return np.array([*map(len, texts)])
+
+    record = JoinedRecord(JoinedColumns([Feature("c", (np.int64,))], {"c": lengths}), ["c"])
+    for size in range(2 * MOST_KEPT):
+        assert record.matrix(["x" * size]) == size
+    ((_, codes),) = record._features
+    assert codes is not None
+    assert len(codes) == MOST_KEPT
