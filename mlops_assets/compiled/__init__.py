@@ -12,3 +12,14 @@ MODULES = ("answer_rows", "quick_scorer", "row_reader")
 def missing() -> list[str]:
     """The modules that were not built."""
     return [name for name in MODULES if find_spec(f"{__name__}.{name}") is None]
+
+
+def warning() -> str:
+    """What to tell whoever runs the endpoint; nothing where all is built."""
+    if not missing():
+        return ""
+    return (
+        f"Not compiled: {', '.join(missing())}. Requests of many rows take twice as long: install "
+        "a C compiler and Python's headers (Debian: apt-get install gcc python3-dev), then the "
+        "project again."
+    )
