@@ -19,13 +19,13 @@ RUN python -m venv --without-pip /opt/venv \
         cython setuptools \
     && rm -r /opt/venv/lib/python3.11/site-packages/ray/jars \
         /opt/venv/lib/python3.11/site-packages/ray/rllib
-COPY LICENSE pyproject.toml /app/
+COPY LICENSE pyproject.toml setup.cfg /app/
 COPY mlops_assets /app/mlops_assets
 COPY serving /app/serving
 # Compiled here, because nothing can be at run time: nobody may write there. The code can be read by
 # every user, whatever the modes of the folder that it was copied from.
 RUN CFLAGS=-O3 cythonize --quiet --inplace /app/mlops_assets/compiled/*.pyx \
-    && rm /app/mlops_assets/compiled/*.c \
+    && rm -r /app/build /app/mlops_assets/compiled/*.c \
     && python -m compileall -q -j 0 -x '/tests/' --invalidation-mode unchecked-hash /opt/venv/lib /app \
     && chmod -R u=rwX,go=rX /app
 
