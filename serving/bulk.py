@@ -1,6 +1,7 @@
 """The short way for many rows in JSON, by record or by column, with nothing odd in them.
 
-As in `serving.single`, msgspec decodes and type-checks the bytes in one pass, by types compiled
+Plain rows are read by `compiled.row_reader`, where that is built. Of others, and where it is not,
+as in `serving.single`, msgspec decodes and type-checks the bytes in one pass, by types compiled
 from the contract. What it takes is a subset of what the parsers take, and means the same; for
 anything else `read` gives None, and the long way decides, and says what is wrong. Categories are
 decoded to the codes of the levels that the model knows; to text, where a request has another one.
@@ -64,15 +65,17 @@ class BulkReader:
         found = {name: LevelCodes.of((known or {}).get(name, ())) for name in texts}
         coded = {name: codes for name, codes in found.items() if codes is not None}
         self._codes = coded
-        self._compiled = None
-        if may_be_compiled and RowReader is not None and found.keys() == coded.keys():
-            self._compiled = _row_reader(contract, list(self._extras), coded)
+        is_readable = are_readable(contract)
+        may_be_compiled = may_be_compiled and is_readable and found.keys() == coded.keys()
+        self._compiled = (
+            RowReader(_inputs(contract, coded), list(self._extras), LARGEST_INTEGER)
+            if may_be_compiled and RowReader is not None
+            else None
+        )
         # A request is read by the first decoder that can.
         ways: list[dict[str, LevelCodes]] = [coded, {}] if coded else [{}]
         self._ways = [
-            (_decoder(contract, list(self._extras), codes), codes)
-            for codes in ways
-            if are_readable(contract)
+            (_decoder(contract, list(self._extras), codes), codes) for codes in ways if is_readable
         ]
 
     def read(self, raw: bytes) -> ParsedRequest | None:
@@ -167,16 +170,14 @@ class BulkReader:
         return {**columns, **{name: list(map(get, records)) for name, get in self._extras.items()}}
 
 
-def _row_reader(
-    contract: Contract, extras: Sequence[str], codes: Mapping[str, LevelCodes]
-) -> "RowReader | None":
-    if not are_readable(contract):
-        return None
-    inputs = [
+def _inputs(
+    contract: Contract, codes: Mapping[str, LevelCodes]
+) -> list[tuple[str, str, bool, Sequence[str]]]:
+    """The inputs as the compiled reader wants them."""
+    return [
         (one.name, one.type, one.nullable, codes[one.name].levels if one.name in codes else ())
         for one in contract.asked
     ]
-    return RowReader(inputs, extras, LARGEST_INTEGER)
 
 
 def _floats(values: Sequence[float | None] | np.ndarray) -> np.ndarray:

@@ -16,10 +16,11 @@ def missing() -> list[str]:
 
 def warning() -> str:
     """What to tell whoever runs the endpoint; nothing where all is built."""
-    if not missing():
+    names = ", ".join(missing())
+    if not names:
         return ""
     return (
-        f"Not compiled: {', '.join(missing())}. Requests of many rows take twice as long: install "
+        f"Not compiled: {names}. Requests of many rows take twice as long: install "
         "a C compiler and Python's headers (Debian: apt-get install gcc python3-dev), then the "
         "project again."
     )

@@ -166,7 +166,7 @@ cdef class RowReader:
         cdef const char* start
         request_id = None
         found = None
-        is_first = has_id = False
+        has_id = False
         if at[0] != b"{":
             return None
         at = after_space(at + 1)
@@ -481,6 +481,16 @@ cdef inline const char* level_at(const char* at, Column* column, double* value) 
         slot = (slot + 1) & column.mask
 
 
+cdef inline const char* after_digits(const char* at, uint64_t* whole) noexcept:
+    """What comes after some digits, or none; they are put behind those of `whole`."""
+    cdef uint8_t digit = <uint8_t>(at[0] - 48)
+    while digit <= 9:
+        whole[0] = whole[0] * 10 + digit
+        at += 1
+        digit = <uint8_t>(at[0] - 48)
+    return at
+
+
 cdef inline const char* number_at(const char* at, uint64_t largest, double* value) except? NULL:
     """The float64 nearest to a number; NULL for what is none, for -0, and beyond float64.
 
@@ -494,32 +504,20 @@ cdef inline const char* number_at(const char* at, uint64_t largest, double* valu
     cdef const char* begin = at
     cdef const char* start
     cdef bint is_negative = at[0] == b"-"
-    cdef uint64_t whole = 0
-    cdef int exponent = 0, power = 0, digits, zeros
-    cdef bint is_small = False
-    cdef uint8_t digit
+    cdef uint64_t whole = 0, read = 0
+    cdef int exponent = 0, power, digits, zeros
+    cdef bint is_small
     cdef double found
     if is_negative:
         at += 1
     start = at
-    while True:
-        digit = <uint8_t>(at[0] - 48)
-        if digit > 9:
-            break
-        whole = whole * 10 + digit
-        at += 1
+    at = after_digits(at, &whole)
     digits = <int>(at - start)
     if digits == 0 or (digits > 1 and start[0] == b"0"):
         return NULL
     if at[0] == b".":
-        at += 1
-        start = at
-        while True:
-            digit = <uint8_t>(at[0] - 48)
-            if digit > 9:
-                break
-            whole = whole * 10 + digit
-            at += 1
+        start = at + 1
+        at = after_digits(start, &whole)
         if at == start:
             return NULL
         exponent = <int>(start - at)
@@ -530,14 +528,11 @@ cdef inline const char* number_at(const char* at, uint64_t largest, double* valu
         if is_small or at[0] == b"+":
             at += 1
         start = at
-        while True:
-            digit = <uint8_t>(at[0] - 48)
-            if digit > 9:
-                break
-            power = min(power * 10 + digit, 100000)
-            at += 1
+        at = after_digits(at, &read)
         if at == start:
             return NULL
+        # Of more digits, Python tells what they are.
+        power = <int>read if at - start <= 5 else 100000
         exponent += -power if is_small else power
         if largest:
             return NULL
