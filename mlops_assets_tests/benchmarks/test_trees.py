@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.serving.trees import Busy, Tree, cpu_used
+from mlops_assets_tests.waiting import eventually
 
 # A parent that ignores SIGTERM's usual meaning for its child: the child must be found and ended.
 FAMILY = """
@@ -20,9 +21,7 @@ def test_a_tree_counts_its_descendants_and_leaves_none(tmp_path: Path):
     log = tmp_path / "log"
     tree = Tree([sys.executable, "-c", FAMILY], {}, tmp_path, log)
     try:
-        deadline = time.monotonic() + 10
-        while not log.read_text().strip() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        eventually(lambda: log.read_text().endswith("\n"))
         child = int(log.read_text())
         before = tree.cpu_times()
         time.sleep(0.5)

@@ -1,4 +1,3 @@
-import time
 import tracemalloc
 
 import numpy as np
@@ -140,14 +139,11 @@ def test_the_paired_interval_of_many_rows_is_as_wide_as_theory_says_and_needs_li
     rng = np.random.default_rng(5)
     a, b = rng.normal(size=300_000), np.zeros(300_000)
     tracemalloc.start()
-    started = time.perf_counter()
     interval = paired_interval(a, b, 0.95, 0)
-    seconds = time.perf_counter() - started
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert interval.upper - interval.lower == pytest.approx(2 * 1.96 / np.sqrt(3e5), rel=0.15)
     assert interval.lower < interval.mean < interval.upper
-    assert seconds < 10
     assert peak < 200e6
 
 

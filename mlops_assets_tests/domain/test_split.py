@@ -1,5 +1,4 @@
 import json
-import time
 from collections import Counter
 
 import pytest
@@ -96,18 +95,6 @@ def test_the_split_of_one_model_says_nothing_about_another_models():
     half = [("a", 50.0)]
     same = sum(variant_of(key, "m", half) == variant_of(key, "n", half) for key in KEYS)
     assert abs(same / len(KEYS) - 0.5) < 0.04
-
-
-def test_a_variant_is_found_in_microseconds():
-    given_weights = [("a", 10.0), ("b", 10.0)]
-    rounds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        for key in KEYS:
-            variant_of(key, "flight_delay", given_weights)
-        rounds.append((time.perf_counter() - start) / len(KEYS))
-    # 1.0 µs on an idle core; the machine that tests is rarely idle.
-    assert min(rounds) < 10e-6
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A registry whose releases and splits a running server follows, and the traffic it answers."""
 
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +20,13 @@ from mlops_assets.stores.releases import Releases
 from mlops_assets.stores.splits import Splits
 from mlops_assets.stores.tracking_store import prepare_tracking_store
 from mlops_assets_tests.serving.conftest import Built, frame, records
+from mlops_assets_tests.waiting import eventually
 from serving.follower import Follower
 
 MODEL = "flight_delay"
 PATH = f"/v1/models/{MODEL}/predict"
 SUBJECTS = 2_000
 TOGETHER = 100
-SECONDS = 20
 # Version and variant that answered, by subject.
 Answers = Mapping[str, tuple[str, str]]
 
@@ -99,11 +98,11 @@ class LiveCanary:
             else (champion, CHAMPION)
             for row in self._rows
         }
-        deadline = time.monotonic() + SECONDS
-        same = 0
-        while same < 3:
-            same = same + 1 if self.answers(client) == expected else 0
-            assert time.monotonic() < deadline, f"not every replica follows {weight}%"
+
+        def all_follow() -> bool:
+            return all(self.answers(client) == expected for _ in range(3))
+
+        eventually(all_follow, f"every replica follows {weight}%")
         return expected
 
     def logged(self) -> list[LoggedRequest]:

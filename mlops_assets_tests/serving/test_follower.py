@@ -12,6 +12,7 @@ import pytest
 
 from mlops_assets.domain.plan import ChampionRef, PlannedVariant, ServingPlan
 from mlops_assets_tests.serving.conftest import Built
+from mlops_assets_tests.waiting import eventually
 from serving.follower import Follower, PlanSource
 from serving.http import PredictionService
 from serving.models import ModelSet
@@ -238,13 +239,12 @@ def test_an_outage_is_logged_once_and_the_release_after_it_arrives(
     caplog.set_level(logging.WARNING)
     thread = threading.Thread(target=follower.run, args=(stop, 0.005))
     thread.start()
-    time.sleep(0.1)
+    eventually(lambda: caplog.messages)
+    time.sleep(0.1)  # some more looks, of which nothing new is told
     assert state(tmp_path)["models"]["flight_delay"]["version"] == "1"
     source.released = {"flight_delay": release("2")}
     source.is_away = False
-    deadline = time.monotonic() + 5
-    while state(tmp_path)["generation"] == 1 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    eventually(lambda: state(tmp_path)["generation"] != 1)
     stop.set()
     thread.join()
     assert state(tmp_path)["models"]["flight_delay"]["version"] == "2"

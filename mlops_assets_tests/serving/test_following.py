@@ -3,7 +3,6 @@
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from mlops_assets_tests.serving.conftest import Built, publish
 from mlops_assets_tests.serving.test_follower import Folders, release
 from mlops_assets_tests.serving.test_process import start
 from mlops_assets_tests.serving.test_sidecar import registry as registry
+from mlops_assets_tests.waiting import eventually
 from serving.follower import Follower
 from serving.following import look_first
 
@@ -82,9 +82,7 @@ def test_the_endpoint_looks_before_it_starts_its_replicas(
     assert settings.serving_state == pointer
     process = start(settings)
     try:
-        deadline = time.monotonic() + 60
-        while served(pointer) == "7" and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+        eventually(lambda: served(pointer) != "7" or process.poll() is not None)
         family = psutil.Process(process.pid).children(recursive=True)
         assert served(pointer) == "1"
         assert [one.name() for one in family if one.name() in ("raylet", "gcs_server")] == []

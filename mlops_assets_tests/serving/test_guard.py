@@ -11,6 +11,7 @@ from mlops_assets.domain.errors import ReleaseError
 from mlops_assets.domain.guard import Limits
 from mlops_assets.stores.files import write_atomically
 from mlops_assets.stores.incidents import Finding
+from mlops_assets_tests.waiting import eventually
 from serving.guard import Control, Guard
 from serving.stats import Stats
 
@@ -228,19 +229,21 @@ def _counted(self: Any, every: float) -> float:
 
 
 def test_what_the_guard_cannot_read_does_not_end_it(node: Node, caplog: pytest.LogCaptureFixture):
+    def told() -> int:
+        return len([m for m in caplog.messages if "The guard cannot look" in m])
+
     node.serve("1")
     stop = threading.Event()
     thread = threading.Thread(target=node.guard.run, args=(stop, 0.005))
     thread.start()
     node.pointer.write_text("{")
-    time.sleep(0.1)
-    assert len([m for m in caplog.messages if "The guard cannot look" in m]) == 1
+    eventually(told)
+    time.sleep(0.1)  # some more looks, of which nothing new is told
+    assert told() == 1
     node.serve("2", fallback="1")
     time.sleep(0.1)
     node.count("2", bad=5)
-    deadline = time.monotonic() + 5
-    while not node.hand.rolled_back and time.monotonic() < deadline:
-        time.sleep(0.01)
+    eventually(lambda: node.hand.rolled_back)
     stop.set()
     thread.join()
     assert node.hand.rolled_back == [("m", "2", "1")]

@@ -65,7 +65,7 @@ class Serving:
     def wait(self, condition: Any) -> float:
         """Seconds until the pointer's entry is as it should be."""
         start = time.monotonic()
-        while time.monotonic() < start + 20:
+        while time.monotonic() < start + 60:
             if self.settings.serving_state.exists() and condition(self.entry()):
                 return time.monotonic() - start
             time.sleep(0.02)

@@ -13,6 +13,7 @@ import pytest
 
 from mlops_assets.stores.tokens import rotate
 from mlops_assets_tests.serving.conftest import Built, publish, records
+from mlops_assets_tests.waiting import PATIENCE
 from serving import ingress
 from serving.answers import Refusal
 from serving.auth import Tokens
@@ -209,9 +210,9 @@ def address(service: PredictionService) -> Iterator[tuple[str, int]]:
     loop.close()
 
 
-def raw(address: tuple[str, int], *pieces: bytes) -> bytes:
-    """What the server sends until it closes the connection or is silent for a second."""
-    with socket.create_connection(address, timeout=1) as connection:
+def raw(address: tuple[str, int], *pieces: bytes, seconds: float = PATIENCE) -> bytes:
+    """What the server sends until it closes the connection or is silent for so long."""
+    with socket.create_connection(address, timeout=seconds) as connection:
         for piece in pieces:
             connection.sendall(piece)
         received = b""
@@ -269,7 +270,7 @@ def test_the_server_answers_whatever_way_a_body_is_sent(address: tuple[str, int]
     ],
 )
 def test_bytes_that_are_no_request_never_give_a_server_error(address: tuple[str, int], sent: bytes):
-    answer = raw(address, sent)
+    answer = raw(address, sent, seconds=1)
     assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 400"))
     assert httpx.get(f"http://127.0.0.1:{address[1]}/health").status_code == 200
 

@@ -14,6 +14,7 @@ import pytest
 from mlops_assets.domain.contract import ColumnType, Contract, ContractColumn
 from mlops_assets.stores.bundles import write_manifest
 from mlops_assets_tests.serving.conftest import CONTRACT, Built, asked, bundle, publish, state
+from mlops_assets_tests.waiting import eventually
 from serving import models
 from serving.models import ModelSet, ModelState, versions_of
 
@@ -122,9 +123,7 @@ def test_the_background_thread_follows_and_stops(pointer: Path, bundles: dict[st
     model_set = ModelSet(pointer)
     model_set.start()
     publish(pointer, flight_delay=("1", bundles["1"].folder))
-    deadline = time.monotonic() + 5
-    while not model_set.models and time.monotonic() < deadline:
-        time.sleep(0.02)
+    eventually(lambda: model_set.models)
     model_set.stop()
     assert loaded_version(model_set) == "1"
     assert "models" not in [thread.name for thread in threading.enumerate()]

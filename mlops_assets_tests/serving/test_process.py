@@ -29,6 +29,7 @@ from mlops_assets.stores.prediction_log import read_from, segments
 from mlops_assets_tests.serving.conftest import CONTRACT, Built, frame, publish, records
 from mlops_assets_tests.serving.live_canary import LiveCanary
 from mlops_assets_tests.serving.test_data_path import ingest
+from mlops_assets_tests.waiting import eventually
 
 # Ray needs seconds to start a replica again: test_data_path has the many kills.
 KILLS = 3
@@ -56,13 +57,11 @@ class Server:
         }
 
     def wait_for(self, version: str) -> None:
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline:
+        def served() -> bool:
             models = self.client.get("/health").json()["models"]
-            if models.get("flight_delay", {}).get("version") == version:
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"version {version} was not served within 15 s")
+            return bool(models.get("flight_delay", {}).get("version") == version)
+
+        eventually(served, f"version {version} is served")
 
 
 def start(settings: Settings, *arguments: str) -> subprocess.Popen[bytes]:
@@ -104,7 +103,7 @@ def server(bundles: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) 
         assert line, (settings.home / "serving.log").read_text()
         ready = json.loads(line)
         assert ready["event"] == "ready"
-        with httpx.Client(base_url=ready["url"], timeout=10) as client:
+        with httpx.Client(base_url=ready["url"], timeout=60) as client:
             yield Server(process, settings, client)
     finally:
         end(process)
@@ -208,7 +207,7 @@ def test_a_swap_under_load_fails_no_request(server: Server, bundles: dict[str, B
 
     def load(_: int) -> list[tuple[int, str, str]]:
         seen = []
-        with httpx.Client(base_url=server.client.base_url, timeout=10) as client:
+        with httpx.Client(base_url=server.client.base_url, timeout=60) as client:
             while not stop.is_set():
                 answer = client.post(PATH, json={"records": rows})
                 body = answer.json()
@@ -247,11 +246,12 @@ def test_a_repeated_request_gets_its_answer_from_every_replica_whatever_came_bet
     for victim in replicas_of(server):
         victim.kill()
         victim.wait(10)
-    deadline = time.monotonic() + 60
+
+    def all_are_back() -> bool:
+        return len(replicas_of(server)) >= server.settings.serve_replicas and ask(14) == first
+
     # With no replica left, the proxy has no answer of ours until their successors are ready.
-    while len(replicas_of(server)) < server.settings.serve_replicas or ask(14) != first:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(all_are_back, every=0.1)
 
 
 def test_a_broken_bundle_keeps_the_old_version_serving(
@@ -260,10 +260,8 @@ def test_a_broken_bundle_keeps_the_old_version_serving(
     broken = Path(shutil.copytree(bundles["2"].folder, tmp_path / "broken"))
     (broken / "model.onnx").write_bytes(b"x")
     publish(server.settings.serving_state, flight_delay=("2", broken))
-    deadline = time.monotonic() + 10
-    health = {}
-    while health.get("status") != "degraded" and time.monotonic() < deadline:
-        health = server.client.get("/health").json()
+    eventually(lambda: server.client.get("/health").json().get("status") == "degraded")
+    health = server.client.get("/health").json()
     assert "version 2 cannot be loaded" in health["reason"]
     assert str(tmp_path) not in health["reason"]
     assert server.predict(records(1, seed=1)).json()["version"] == "1"
@@ -274,13 +272,14 @@ def test_a_retired_model_is_gone_from_every_replica_and_may_come_back(
 ):
     pointer = {"generation": 1, "models": {}, "retired": {"flight_delay": "2026-11-26T08:00:00Z"}}
     write_atomically(server.settings.serving_state, json.dumps(pointer).encode())
-    deadline = time.monotonic() + 15
-    answers: list[httpx.Response] = []
-    # Several in a row come from all replicas.
-    while not answers or {one.status_code for one in answers} != {410}:
-        assert time.monotonic() < deadline
-        answers = [server.predict(records(1, seed=1)) for _ in range(8)]
-    assert "was retired on 2026-11-26" in answers[0].json()["error"]["message"]
+
+    def is_gone() -> bool:
+        # Several in a row come from all replicas.
+        return all(server.predict(records(1, seed=1)).status_code == 410 for _ in range(8))
+
+    eventually(is_gone)
+    answer = server.predict(records(1, seed=1))
+    assert "was retired on 2026-11-26" in answer.json()["error"]["message"]
     publish(server.settings.serving_state, flight_delay=("1", bundles["1"].folder))
     server.wait_for("1")
     assert server.predict(records(1, seed=1)).status_code == 200
@@ -384,7 +383,7 @@ def test_termination_leaves_nothing(server: Server):
     folders = {arg for p in family for arg in p.cmdline() if "mlops-ray-" in arg and "=" not in arg}
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
-    _, alive = psutil.wait_procs(family, timeout=1)
+    _, alive = psutil.wait_procs(family, timeout=30)
     assert alive == []
     with socket.socket() as probe:
         assert probe.connect_ex((server.client.base_url.host, server.client.base_url.port or 80))
@@ -411,14 +410,17 @@ def begin(command: list[str], settings: Settings) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         command, env=settings.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def has_started() -> bool:
         names = [one.name() for one in psutil.Process(process.pid).children(recursive=True)]
-        if "ray::RuntimeEnvAgent"[:15] in [name[:15] for name in names]:
-            return process
-        time.sleep(0.1)
-    process.kill()
-    raise AssertionError("Ray did not start within 60 s")
+        return "ray::RuntimeEnvAgent"[:15] in [name[:15] for name in names]
+
+    try:
+        eventually(has_started, "Ray starts", every=0.1)
+    except AssertionError:
+        process.kill()
+        raise
+    return process
 
 
 @pytest.mark.parametrize("victim", ["guard", "server", "parent"])

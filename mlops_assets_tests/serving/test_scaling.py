@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from mlops_assets.settings import Settings
 from mlops_assets_tests.serving.conftest import Built, publish
+from mlops_assets_tests.waiting import eventually
 
 REQUESTS = 16
-SECONDS = 60
 HEAD = (
     b"POST /v1/models/flight_delay/predict HTTP/1.1\r\nhost: x\r\n"
     b"content-type: application/json\r\ncontent-length: 1000\r\n\r\n{"
@@ -65,7 +65,7 @@ def asking(url: str) -> socket.socket:
 
 
 def wait_for(told: list[str], lines: int, log: Path) -> None:
-    deadline = time.monotonic() + SECONDS
-    while len(told) < lines:
-        assert time.monotonic() < deadline, (told, log.read_text()[-2000:])
-        time.sleep(0.1)
+    try:
+        eventually(lambda: len(told) >= lines, every=0.1)
+    except AssertionError as error:
+        raise AssertionError(f"{told}: {log.read_text()[-2000:]}") from error

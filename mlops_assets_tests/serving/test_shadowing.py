@@ -3,8 +3,6 @@
 import os
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,9 +10,8 @@ import psutil
 from mlops_assets.settings import Settings
 from mlops_assets_tests.serving.conftest import Built, bundle, records
 from mlops_assets_tests.serving.test_shadow import Watched
+from mlops_assets_tests.waiting import eventually
 from serving.shadowing import NICENESS, start_shadowing
-
-SECONDS = 60
 
 
 def processes() -> list[psutil.Process]:
@@ -23,13 +20,6 @@ def processes() -> list[psutil.Process]:
         for one in psutil.Process().children()
         if one.status() != psutil.STATUS_ZOMBIE and "serving.shadowing" in one.cmdline()
     ]
-
-
-def wait_for(what: str, happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not happened():
-        assert time.monotonic() < deadline, f"no {what} within {SECONDS} s"
-        time.sleep(0.05)
 
 
 def test_it_runs_at_low_priority_for_as_long_as_there_is_a_shadow(
@@ -47,17 +37,17 @@ def test_it_runs_at_low_priority_for_as_long_as_there_is_a_shadow(
         return bool(watched.logged("shadow"))
 
     try:
-        wait_for("record of the shadow", is_scored)
+        eventually(is_scored, "record of the shadow")
         [first] = processes()
         assert first.nice() == NICENESS
         if sys.platform == "linux":
             assert os.sched_getscheduler(first.pid) == os.SCHED_IDLE
         first.kill()
-        wait_for("other process", lambda: processes() and processes() != [first])
+        eventually(lambda: processes() and processes() != [first], "other process")
         watched.publish(champion=one)
-        wait_for("end", lambda: not processes())
+        eventually(lambda: not processes(), "end")
         watched.publish(champion=one, shadow=bundle("2", two))
-        wait_for("process", processes)
+        eventually(processes, "process")
     finally:
         stop.set()
         thread.join()

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from mlops_assets.stores.registry import CHAMPION, Registry
 from mlops_assets.stores.tracking_store import prepare_tracking_store
 from mlops_assets_tests.serving.conftest import Built
+from mlops_assets_tests.waiting import eventually
 
 
 @pytest.fixture
@@ -42,9 +42,7 @@ def test_it_fetches_the_champion_publishes_it_and_ends_on_a_signal(
         text=True,
     )
     try:
-        deadline = time.monotonic() + 60
-        while not pointer.exists() and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.05)
+        eventually(lambda: pointer.exists() or process.poll() is not None)
         entry = json.loads(pointer.read_text())["models"]["flight_delay"]
         assert entry["version"] == "1"
         assert (Path(entry["path"]) / "contract.json").exists()

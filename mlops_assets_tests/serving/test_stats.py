@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlops_assets_tests.waiting import eventually
 from serving import stats as module
 from serving.stats import LATENCY_BOUNDS, Stats, VersionStats
 
@@ -146,8 +147,6 @@ def test_counts_are_written_in_the_background_also_after_a_time_without_a_disk(
     stats.start()
     time.sleep(0.1)
     folder.unlink()
-    deadline = time.monotonic() + 10
-    while not (folder.is_dir() and files(folder)) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    eventually(lambda: folder.is_dir() and files(folder))
     stats.stop()
     assert files(folder)[0]["refused"] == {"m": {"503": 1}}

@@ -26,6 +26,7 @@ from mlops_assets.stores.batch_run import BatchPlan, Summary, run_batch
 from mlops_assets.stores.bundles import write_manifest
 from mlops_assets.stores.onnx_export import to_onnx
 from mlops_assets.stores.tracking import write_bundle
+from mlops_assets_tests.waiting import eventually
 
 CONTRACT = Contract(
     model="flight_delay",
@@ -196,9 +197,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_output(plan: BatchPlan, t
         run = subprocess.Popen([*code, *arguments], stdout=subprocess.PIPE)
         assert run.stdout is not None
         assert run.stdout.readline() == b"go\n"
-        until = time.monotonic() + 60
-        while not plan.output.exists() and time.monotonic() < until:
-            time.sleep(0.005)
+        eventually(plan.output.exists, every=0.005)
         time.sleep(delay)
         os.kill(run.pid, signal.SIGKILL)
         run.wait()

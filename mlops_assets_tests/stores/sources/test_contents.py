@@ -11,10 +11,11 @@ from mlops_assets.stores.sources.copies import copy_of
 from mlops_assets.stores.sources.web import WebFile
 from mlops_assets_tests.site import Site, says
 from mlops_assets_tests.stores.sources.samples import parquet, rows
+from mlops_assets_tests.waiting import PATIENCE
 
 
 def content(address: str) -> bytes:
-    return copy_of(WebFile(address, timedelta(seconds=5))).path.read_bytes()
+    return copy_of(WebFile(address, timedelta(seconds=PATIENCE))).path.read_bytes()
 
 
 NO_TABLES = {

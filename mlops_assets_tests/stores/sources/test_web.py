@@ -12,13 +12,14 @@ from mlops_assets.domain.errors import SourceError
 from mlops_assets.stores.sources.copies import copy_of
 from mlops_assets.stores.sources.web import WebFile
 from mlops_assets_tests.site import Handler, Site, says, serving
+from mlops_assets_tests.waiting import PATIENCE
 
-SECONDS = dt.timedelta(seconds=5)
+PATIENT = dt.timedelta(seconds=PATIENCE)
 TOKEN = "t0p-s3cret"
 
 
 def content(address: str, token_env: str = "") -> bytes:
-    return copy_of(WebFile(address, SECONDS, token_env)).path.read_bytes()
+    return copy_of(WebFile(address, PATIENT, token_env)).path.read_bytes()
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +110,7 @@ def test_a_token_of_the_environment_opens_what_is_locked(
         content(address, "SHOP_TOKEN")
     monkeypatch.setenv("SHOP_TOKEN", f"{TOKEN}\n")
     assert content(address, "SHOP_TOKEN") == b"a\n1\n"
-    kept = (file for file in copy_of(WebFile(address, SECONDS, "SHOP_TOKEN")).path.parent.iterdir())
+    kept = (file for file in copy_of(WebFile(address, PATIENT, "SHOP_TOKEN")).path.parent.iterdir())
     assert not any(TOKEN.encode() in file.read_bytes() for file in kept)
 
 

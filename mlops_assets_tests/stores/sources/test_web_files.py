@@ -72,9 +72,9 @@ def test_a_download_takes_nothing_of_the_querys_time(site: Site, tmp_path: Path)
     def slowly(handler: Handler) -> None:
         handler.answer(200, b"", Content_Length=str(len(body)))
         for place in range(0, len(body), len(body) // 5):
-            handler.site.closing.wait(0.3)
+            handler.site.closing.wait(0.6)
             handler.wfile.write(body[place : place + len(body) // 5])
             handler.wfile.flush()
 
     address = site.trick("rows.csv", slowly)
-    assert rows(query(f"FROM '{address}'", seconds=1.2), tmp_path).num_rows == 5
+    assert rows(query(f"FROM '{address}'", seconds=2.5), tmp_path).num_rows == 5
