@@ -2,9 +2,10 @@
 
 Plain rows are read by `compiled.row_reader`, where that is built. Of others, and where it is not,
 as in `serving.single`, msgspec decodes and type-checks the bytes in one pass, by types compiled
-from the contract. What it takes is a subset of what the parsers take, and means the same; for
+from the contract. What they take is a subset of what the parsers take, and means the same; for
 anything else `read` gives None, and the long way decides, and says what is wrong. Categories are
-decoded to the codes of the levels that the model knows; to text, where a request has another one.
+read as codes of the levels that the model knows. Another one that a request has gets the next code
+from the compiled reader, where msgspec reads the request's categories as text.
 """
 
 import struct
@@ -22,7 +23,7 @@ from mlops_assets.domain.column_requests import ColumnParser
 from mlops_assets.domain.contract import Contract, ContractColumn
 from mlops_assets.domain.errors import RequestError
 from mlops_assets.domain.requests import ParsedRequest
-from mlops_assets.domain.values import LARGEST_INTEGER
+from mlops_assets.domain.values import LARGEST_INTEGER, are_categories
 from serving.level_codes import LevelCodes
 from serving.single import are_readable, record_type, request_type, type_of
 
@@ -38,10 +39,7 @@ _NAN = float("nan")
 
 
 class BulkReader:
-    """Reads requests of many rows for one contract; `known` are levels of its categories.
-
-    Where all categories have levels that are known, the compiled reader comes first.
-    """
+    """Reads requests of many rows for one contract; `known` are levels of its categories."""
 
     def __init__(
         self,
@@ -64,12 +62,12 @@ class BulkReader:
         texts = [name for name in self._inputs if name not in self._numbers]
         found = {name: LevelCodes.of((known or {}).get(name, ())) for name in texts}
         coded = {name: codes for name, codes in found.items() if codes is not None}
-        self._codes = coded
+        # Where no levels are known, the compiled reader's codes are those that it gives itself.
+        self._codes = {name: codes or LevelCodes(()) for name, codes in found.items()}
         is_readable = are_readable(contract)
-        may_be_compiled = may_be_compiled and is_readable and found.keys() == coded.keys()
         self._compiled = (
-            RowReader(_inputs(contract, coded), list(self._extras), LARGEST_INTEGER)
-            if may_be_compiled and RowReader is not None
+            RowReader(_inputs(contract, self._codes), list(self._extras), LARGEST_INTEGER)
+            if may_be_compiled and is_readable and RowReader is not None
             else None
         )
         # A request is read by the first decoder that can.
@@ -98,13 +96,19 @@ class BulkReader:
         return None
 
     def _of_rows(
-        self, request_id: str | None, inputs: Sequence[np.ndarray], extras: Mapping[str, Any]
+        self,
+        request_id: str | None,
+        inputs: Sequence[np.ndarray],
+        new: Sequence[tuple[str, ...]],
+        extras: Mapping[str, Any],
     ) -> ParsedRequest | None:
-        """The request of what was read of each input."""
+        """The request of what was read of each input; `new` texts are none of its levels."""
+        if not all(map(are_categories, filter(None, new))):
+            return None
         codes = self._codes
         valid: dict[str, Column] = {
-            name: codes[name].column(values) if name in codes else values
-            for name, values in zip(self._inputs, inputs, strict=True)
+            name: codes[name].column(values, texts) if name in codes else values
+            for name, values, texts in zip(self._inputs, inputs, new, strict=True)
         }
         return self._parsed(extras, request_id, valid)
 

@@ -54,10 +54,15 @@ class LevelCodes:
             return None
         return cls(known)
 
-    def column(self, places: np.ndarray) -> Coded:
-        """The column of places of shape (n,), float64; NaN is a missing value."""
+    def column(self, places: np.ndarray, new: tuple[str, ...] = ()) -> Coded:
+        """The column of places of shape (n,), float64, in the levels and behind them in `new`.
+
+        NaN is a missing value.
+        """
+        levels = (*self.levels, *new) if new else self.levels
         is_missing = np.isnan(places)
         if not is_missing.any():
-            return Coded(places.astype(_CODE), self.levels)
-        places = np.where(is_missing, len(self.levels), places)
-        return Coded(places.astype(_CODE), self._or_missing)
+            return Coded(places.astype(_CODE), levels)
+        places = np.where(is_missing, len(levels), places)
+        or_missing = (*levels, MISSING_CATEGORY) if new else self._or_missing
+        return Coded(places.astype(_CODE), or_missing)

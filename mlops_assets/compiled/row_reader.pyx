@@ -39,6 +39,8 @@ cdef enum:
     ROOM = 4
     # Bytes; longer ones are for others to refuse.
     LONGEST_ID = 4096
+    # Texts beside the levels in a column of one request; with them, places fit into 16 bits.
+    MOST_NEW = 30000
     # Digits that a word of 64 bits holds, whichever they are.
     MOST_DIGITS = 19
     FIRST_ROWS = 64
@@ -71,6 +73,7 @@ cdef struct Column:
     Py_ssize_t size
     int kind
     bint is_nullable
+    int known
     Level* levels
     int32_t* slots  # places in `levels` by hash, -1 where there is none
     uint32_t mask
@@ -79,8 +82,8 @@ cdef struct Column:
 cdef class RowReader:
     """Reads rows of `inputs` and, as text or null, of any of `extras`.
 
-    An input is its name, its type in the contract, whether it may be null, and for a category the
-    levels that it may have. Whole numbers are at most `largest`.
+    An input is its name, its type in the contract, whether it may be null, and for a category
+    levels that it is known to have. Whole numbers are at most `largest`.
     """
 
     cdef Column* _columns
@@ -142,6 +145,7 @@ cdef class RowReader:
         column.slots = <int32_t*>PyMem_Calloc(size, sizeof(int32_t))
         if column.levels == NULL or column.slots == NULL:
             raise MemoryError
+        column.known = len(levels)
         column.mask = size - 1
         for slot in range(size):
             column.slots[slot] = -1
@@ -157,8 +161,9 @@ cdef class RowReader:
         """The rows of a body, or None where it has to be read in another way.
 
         Gives the request id (None where there is none), the inputs as float64, each of shape (n,),
-        where categories are places of levels and NaN is missing, and the extras that are there as
-        lists by name. Lists of columns may differ in length.
+        where categories are places of levels and NaN is missing, for each input the texts that are
+        none of its levels, which have the places after them, and the extras that are there as lists
+        by name. Lists of columns may differ in length.
         """
         cdef const char* begin = raw
         cdef const char* end = begin + len(raw)
@@ -225,6 +230,7 @@ cdef class RowReader:
             return None
         keys = len(order)
         texts = [[] for _ in range(self._count - self._inputs)]
+        new = [{} for _ in range(self._inputs)]
         room = FIRST_ROWS
         matrix = np.empty((self._inputs, room))
         cdef double[:, ::1] values = matrix
@@ -251,7 +257,7 @@ cdef class RowReader:
                 if column.kind == TEXT:
                     at = self._text(at, end, texts[order[turn] - self._inputs])
                 else:
-                    at = self._value(at, end, column, &value)
+                    at = self._value(at, end, column, new, order[turn], &value)
                     values[order[turn], rows] = value
                 if at == NULL:
                     return None
@@ -268,7 +274,7 @@ cdef class RowReader:
             at = after_space(at + 1)
         place[0] = at + 1
         there = set(order)
-        return list(matrix[:, :rows]), {
+        return list(matrix[:, :rows]), list(map(tuple, new)), {
             name: text
             for number, (name, text) in enumerate(zip(self._extras, texts), start=self._inputs)
             if number in there
@@ -284,6 +290,7 @@ cdef class RowReader:
         cdef Column* column
         cdef int number
         inputs = [None] * self._inputs
+        new = [{} for _ in range(self._inputs)]
         extras = {}
         while True:
             start = at = after_space(at + 1)
@@ -311,7 +318,7 @@ cdef class RowReader:
                         larger = np.empty(room)
                         larger[:rows] = read
                         read = values = larger
-                    at = self._value(at, end, column, &value)
+                    at = self._value(at, end, column, new, number, &value)
                     values[rows] = value
                     rows += 1
                 if at == NULL:
@@ -334,7 +341,9 @@ cdef class RowReader:
             if at[0] != b",":
                 return None
         place[0] = at + 1
-        return None if any(one is None for one in inputs) else (inputs, extras)
+        if any(one is None for one in inputs):
+            return None
+        return inputs, list(map(tuple, new)), extras
 
     cdef object _order(self, const char* at):
         """The columns of the record's keys; None if one is unknown or twice, or an input missing."""
@@ -384,16 +393,24 @@ cdef class RowReader:
         return at
 
     cdef const char* _value(
-        self, const char* at, const char* end, Column* column, double* value
+        self,
+        const char* at,
+        const char* end,
+        Column* column,
+        list new,
+        int number,
+        double* value,
     ) except? NULL:
         """Read one input; gives what comes after it, or NULL."""
+        cdef const char* after
         if at[0] == b"n":
             if not column.is_nullable or not starts_with(at, end, b"null", 4):
                 return NULL
             value[0] = NAN
             return at + 4
         if column.kind == CATEGORY:
-            return level_at(at, column, value)
+            after = level_at(at, column, value)
+            return after if after != NULL else new_level_at(at, column.known, new[number], value)
         if column.kind == BOOLEAN:
             if starts_with(at, end, b"true", 4):
                 value[0] = 1
@@ -479,6 +496,21 @@ cdef inline const char* level_at(const char* at, Column* column, double* value) 
             value[0] = place
             return at + 1
         slot = (slot + 1) & column.mask
+
+
+cdef const char* new_level_at(
+    const char* at, int known, dict places, double* value
+) except? NULL:
+    """The place of a text behind the levels; NULL for what is no plain text, and for too many."""
+    cdef const char* start = at + 1
+    at = after_text(at)
+    if at == NULL:
+        return NULL
+    text = decoded(start, at - 1 - start)
+    if text is None or (len(places) == MOST_NEW and text not in places):
+        return NULL
+    value[0] = known + <int>places.setdefault(text, len(places))
+    return at
 
 
 cdef inline const char* after_digits(const char* at, uint64_t* whole) noexcept:

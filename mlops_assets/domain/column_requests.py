@@ -24,7 +24,13 @@ from mlops_assets.domain.requests import (
     event_time_of,
     request_id_of,
 )
-from mlops_assets.domain.values import LARGEST_INTEGER, is_portable, kind_of, read_column
+from mlops_assets.domain.values import (
+    LARGEST_INTEGER,
+    are_categories,
+    is_portable,
+    kind_of,
+    read_column,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +178,7 @@ def _coded(column: ContractColumn, values: CodedText, field: str) -> Coded:
         found = Coded(codes, (*levels, MISSING_CATEGORY))
     else:
         found = Coded(codes, levels)
-    if MISSING_CATEGORY not in levels and is_portable("".join(levels)):
+    if are_categories(levels):
         return found
     for level, text in enumerate(levels):
         if text == MISSING_CATEGORY:

@@ -153,6 +153,11 @@ _CHECKS: dict[str, Check] = {
 }
 
 
+def are_categories(texts: Sequence[str]) -> bool:
+    """Whether all of them may be values of a category."""
+    return MISSING_CATEGORY not in texts and is_portable("".join(texts))
+
+
 def is_portable(text: str) -> bool:
     """Whether text survives C strings and UTF-8, which compiled models and logs need."""
     if text.isascii():

@@ -44,7 +44,7 @@ def bodies(draw: random.Random) -> list[bytes]:
             "a": draw.random() * 10.0 ** draw.randint(-30, 30),
             "b": draw.randint(-9, 9),
             "c": True,
-            "d": "café",
+            "d": draw.choice(["café", "x", "new", f"née {draw.random()}"]),
             "e": "é",
             "f": None,
         }

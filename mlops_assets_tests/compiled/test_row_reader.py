@@ -122,7 +122,7 @@ ROW = st.fixed_dictionaries(
         "a": st.none() | st.floats(allow_nan=False, allow_infinity=False).filter(bool),
         "b": st.none() | st.integers(-LARGEST, LARGEST),
         "c": st.none() | st.booleans(),
-        "d": st.none() | st.sampled_from(INPUTS[3][3]),
+        "d": st.none() | st.sampled_from([*INPUTS[3][3], "new", "née"]) | TEXT,
     },
 )
 
@@ -158,13 +158,17 @@ def test_rows_in_any_order_and_with_any_space_are_what_json_says(
     raw = json.dumps(body, ensure_ascii=False, separators=separators).encode()
     found = READER.read(raw)
     assert found is not None
-    request_id, inputs, others = found
+    request_id, inputs, new, others = found
     assert request_id == (None if place == "missing" else "r")
     assert others == {name: [row[name] for row in rows] for name in extras}
-    for (name, kind, _, levels), values in zip(INPUTS, inputs, strict=True):
+    for (name, kind, _, known), texts, values in zip(INPUTS, new, inputs, strict=True):
         expected = [row[name] for row in rows]
         if kind == "category":
+            levels = tuple(dict.fromkeys([*known, *(one for one in expected if one is not None)]))
+            assert texts == levels[len(known) :], "in the order in which they first occur"
             expected = [None if one is None else levels.index(one) for one in expected]
+        else:
+            assert texts == ()
         want = np.array([math.nan if one is None else one for one in expected], dtype=float)
         np.testing.assert_array_equal(values, want)
         assert values.flags.c_contiguous
@@ -186,7 +190,10 @@ GOOD = {"a": 1.5, "b": 2, "c": True, "d": "x"}
         json.dumps({"records": [GOOD, {}]}).encode(),
         json.dumps({"records": [GOOD, dict(reversed(GOOD.items()))]}).encode(),
         json.dumps({"records": [GOOD, {**GOOD, "g": 1}]}).encode(),
-        json.dumps({"records": [{**GOOD, "d": "unknown"}]}).encode(),
+        json.dumps({"records": [{**GOOD, "d": "\n"}]}).encode(),
+        json.dumps({"records": [{**GOOD, "d": "Zürich"}]}).encode(),
+        b'{"records":[{"a":1,"b":2,"c":true,"d":"\xff"}]}',
+        b'{"columns":{"a":[1],"b":[2],"c":[true],"d":["\xff"]}}',
         json.dumps({"records": [{**GOOD, "e": 1}]}).encode(),
         json.dumps({"records": [{**GOOD, "e": "a\n"}]}).encode(),
         json.dumps({"records": [GOOD], "request_id": ""}).encode(),
@@ -233,6 +240,21 @@ def test_thousands_of_levels_and_rows_are_read():
     found = reader.read(json.dumps({"records": [{"d": one} for one in levels]}).encode())
     assert found is not None
     assert found[1][0].tolist() == list(range(5000))
+    assert found[2] == [()]
+
+
+@pytest.mark.parametrize("known", [[], ["x"]], ids=["no level known", "one known"])
+def test_texts_that_are_no_level_are_told_and_at_most_so_many(known: list[str]):
+    reader = row_reader.RowReader([("d", "category", False, known)], [], LARGEST)
+    texts = [f"text {i}" for i in range(30_000)]
+    rows = [{"d": one} for one in (*known, *texts, *texts)]
+    found = reader.read(json.dumps({"records": rows}).encode())
+    assert found is not None
+    places = [*range(len(known), len(known) + 30_000)]
+    assert found[1][0].tolist() == [*range(len(known)), *places, *places]
+    assert found[2] == [tuple(texts)]
+    rows.append({"d": "one more"})
+    assert reader.read(json.dumps({"records": rows}).encode()) is None
 
 
 @pytest.mark.parametrize("name", ['a"', "a\\", "a\n", "\0"])
