@@ -2,9 +2,9 @@
 """Rows in JSON as columns of numbers, without an object for each value.
 
 Reads `{"records": [{…}, …]}` where all records have the keys of the first one in its order, and
-`{"columns": {name: […], …}}`, with a `request_id` before or after. Every input has to be there and
-all values have to be plain: whatever else is valid, or is not, is left to others. Nothing is ever
-read differently from how they would read it.
+`{"columns": {name: […], …}}`, with a `request_id` before or after. Every input has to be there,
+each of its type: whatever else is valid, or is not, is left to others. Nothing is ever read
+differently from how they would read it.
 
 What comes is looked at byte by byte. The bytes of a `bytes` object are followed by a zero, which
 nothing here takes for anything, so no step goes past the end; where several bytes are compared at
@@ -16,6 +16,8 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport NAN, isinf, ldexp
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
+
+from json import loads
 
 import numpy as np
 
@@ -364,7 +366,7 @@ cdef class RowReader:
             if at == NULL:
                 return None
             if at[0] == b'"':
-                at = after_text(at)
+                at = after_escapes(at)
                 if at == NULL:
                     return None
             while at[0] != b"," and at[0] != b"}":
@@ -379,14 +381,14 @@ cdef class RowReader:
 
     cdef const char* _text(self, const char* at, const char* end, list texts) except? NULL:
         """Append a text or None; gives what comes after it, or NULL."""
-        cdef const char* start = at + 1
+        cdef const char* start = at
         if starts_with(at, end, b"null", 4):
             texts.append(None)
             return at + 4
-        at = after_text(at)
+        at = after_escapes(at)
         if at == NULL:
             return NULL
-        text = decoded(start, at - 1 - start)
+        text = text_of(start, at)
         if text is None:
             return NULL
         texts.append(text)
@@ -410,7 +412,7 @@ cdef class RowReader:
             return at + 4
         if column.kind == CATEGORY:
             after = level_at(at, column, value)
-            return after if after != NULL else new_level_at(at, column.known, new[number], value)
+            return after if after != NULL else new_level_at(at, column, new[number], value)
         if column.kind == BOOLEAN:
             if starts_with(at, end, b"true", 4):
                 value[0] = 1
@@ -450,6 +452,32 @@ cdef inline const char* after_text(const char* at) noexcept:
     return at + 1
 
 
+cdef inline const char* after_escapes(const char* at) noexcept:
+    """What comes after a string, which may have escapes, right or wrong; NULL where there is none."""
+    if at[0] != b'"':
+        return NULL
+    at += 1
+    while at[0] != b'"':
+        if at[0] == b"\\":
+            at += 1
+        if <uint8_t>at[0] < 32:
+            return NULL
+        at += 1
+    return at + 1
+
+
+cdef object text_of(const char* start, const char* after):
+    """The text of the string between its quotes, or None for what is none, or no UTF-8."""
+    text = decoded(start + 1, after - start - 2)
+    if text is not None and "\\" in text:
+        try:
+            text = loads(f'"{text}"')
+            text.encode()
+        except ValueError:
+            return None
+    return text
+
+
 cdef object decoded(const char* start, Py_ssize_t size):
     """The text, or None for what is no UTF-8."""
     try:
@@ -471,12 +499,26 @@ cdef uint32_t hash_of(const char* text, Py_ssize_t size) noexcept:
     return mixed(hash)
 
 
+cdef inline int32_t place_of(
+    const char* text, Py_ssize_t size, uint32_t hash, Column* column
+) noexcept:
+    """The place of the level with this text and hash; -1 where there is none."""
+    cdef uint32_t slot = hash & column.mask
+    cdef int32_t place = column.slots[slot]
+    # There are more slots than levels, so an empty one ends the search.
+    while place >= 0:
+        if column.levels[place].size == size and memcmp(column.levels[place].text, text, size) == 0:
+            break
+        slot = (slot + 1) & column.mask
+        place = column.slots[slot]
+    return place
+
+
 cdef inline const char* level_at(const char* at, Column* column, double* value) noexcept:
     """The place of a level; NULL for any other text."""
     cdef const char* start = at + 1
-    cdef uint32_t hash = 0, slot
+    cdef uint32_t hash = 0
     cdef int32_t place
-    cdef Py_ssize_t size
     if at[0] != b'"':
         return NULL
     at = start
@@ -485,31 +527,33 @@ cdef inline const char* level_at(const char* at, Column* column, double* value) 
             return NULL
         hash = hash * 31 + <uint8_t>at[0]
         at += 1
-    size = at - start
-    slot = mixed(hash) & column.mask
-    # There are more slots than levels, so an empty one ends the search.
-    while True:
-        place = column.slots[slot]
-        if place < 0:
-            return NULL
-        if column.levels[place].size == size and memcmp(column.levels[place].text, start, size) == 0:
-            value[0] = place
-            return at + 1
-        slot = (slot + 1) & column.mask
+    place = place_of(start, at - start, mixed(hash), column)
+    if place < 0:
+        return NULL
+    value[0] = place
+    return at + 1
 
 
 cdef const char* new_level_at(
-    const char* at, int known, dict places, double* value
+    const char* at, Column* column, dict places, double* value
 ) except? NULL:
-    """The place of a text behind the levels; NULL for what is no plain text, and for too many."""
-    cdef const char* start = at + 1
-    at = after_text(at)
+    """The place of any text, which may be behind the levels; NULL for none, and for too many."""
+    cdef const char* start = at
+    cdef bytes level
+    cdef int32_t place
+    at = after_escapes(at)
     if at == NULL:
         return NULL
-    text = decoded(start, at - 1 - start)
-    if text is None or (len(places) == MOST_NEW and text not in places):
+    text = text_of(start, at)
+    if text is None:
         return NULL
-    value[0] = known + <int>places.setdefault(text, len(places))
+    level = text.encode()
+    place = place_of(level, len(level), hash_of(level, len(level)), column)
+    if place < 0:
+        if len(places) == MOST_NEW and text not in places:
+            return NULL
+        place = column.known + <int>places.setdefault(text, len(places))
+    value[0] = place
     return at
 
 

@@ -52,8 +52,9 @@ def bodies(draw: random.Random) -> list[bytes]:
     ]
     forms = {"records": rows, "columns": {name: [row[name] for row in rows] for name in rows[0]}}
     return [
-        json.dumps({"request_id": "r", form: content}, ensure_ascii=False).encode()
+        json.dumps({"request_id": "r", form: content}, ensure_ascii=is_escaped).encode()
         for form, content in forms.items()
+        for is_escaped in (False, True)
     ]
 
 

@@ -42,11 +42,11 @@ FORMS = ("records", "columns")
 in_both_forms = pytest.mark.parametrize("form", FORMS)
 
 
-def body(rows: list[dict[str, Any]], form: str, **others: Any) -> bytes:
+def body(rows: list[dict[str, Any]], form: str, is_escaped: bool = False, **others: Any) -> bytes:
     content: Any = rows
     if form == "columns":
         content = {name: [row.get(name) for row in rows] for row in rows for name in row}
-    text = json.dumps({form: content, **others}, ensure_ascii=False)
+    text = json.dumps({form: content, **others}, ensure_ascii=is_escaped)
     return text.encode(errors="surrogatepass") + PADDING
 
 
@@ -60,10 +60,13 @@ def the_long_way(contract: Contract, raw: bytes) -> ParsedRequest:
 def check(contract: Contract, raw: bytes, *readers: BulkReader) -> bool:
     """Whether the short way takes the body; if so, the long way must understand the same.
 
-    That must depend neither on the levels that a reader knows nor on what is compiled.
+    That must not depend on the levels that a reader knows, and on what is compiled only where
+    colons are escaped, which msgspec cannot count.
     """
-    usual = READERS[contract], KNOWING[contract], UNCOMPILED[contract]
-    answers = [one.read(raw) for one in (*usual, *readers)]
+    answers = [one.read(raw) for one in (READERS[contract], KNOWING[contract], *readers)]
+    uncompiled = UNCOMPILED[contract].read(raw)
+    if uncompiled is not None or b"\\u003" not in raw:
+        answers.append(uncompiled)
     if None in answers:
         assert answers == [None] * len(answers)
         return False
@@ -86,6 +89,7 @@ def check(contract: Contract, raw: bytes, *readers: BulkReader) -> bool:
     st.lists(st.datetimes().map(str) | st.datetimes(timezones=st.timezones()).map(str), min_size=1),
     st.integers(0, 12),
     st.randoms(),
+    st.booleans(),
 )
 def test_plain_rows_take_the_short_way(
     contract: Contract,
@@ -96,6 +100,7 @@ def test_plain_rows_take_the_short_way(
     times: list[str],
     familiar: int,
     order: Any,
+    is_escaped: bool,
 ):
     names = list(rows[0])
     order.shuffle(names)
@@ -105,7 +110,7 @@ def test_plain_rows_take_the_short_way(
             row["flight"] = entities[place % len(entities)]
         if contract.event_time:
             row["departs"] = times[place % len(times)]
-    raw = body(rows, form, **others)
+    raw = body(rows, form, is_escaped, **others)
     try:
         the_long_way(contract, raw)
     except RequestError:  # a time zone before year 1, a very long number of seconds
@@ -198,6 +203,17 @@ def test_known_levels_are_read_as_codes_and_others_with_them(
         assert city.values == known.columns["city"].values, "as without the new gate"
     else:
         assert city.values == ("café",), "those of the rows"
+
+
+@in_both_forms
+def test_categories_and_keys_of_clients_that_escape_are_read_by_the_compiled_reader(form: str):
+    pytest.importorskip("mlops_assets.compiled.row_reader", reason="not built: no C compiler")
+    rows = [{**GOOD, "city": city, "flight": "Zürich: 1"} for city in ("Zürich", "a", "São", "a:b")]
+    raw = body(rows * 3, form, is_escaped=True).replace(b"a:b", rb"a\u003Ab")
+    assert check(CONTRACT, raw)
+    found = KNOWING[CONTRACT].read(raw)
+    assert found is not None
+    assert found.columns["city"].tolist() == ["Zürich", "a", "São", "a:b"] * 3
 
 
 @in_both_forms
