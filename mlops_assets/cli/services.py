@@ -4,6 +4,7 @@ Only the HTTP endpoint can be told otherwise (MLOPS_SERVE_HOST), and then demand
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ from mlops_assets.stores.ports import LOOPBACK, free_ports, is_free
 
 DEFINITIONS = "mlops_assets.definitions"
 ALL = ("dagster", "mlflow", "serve")
+# The first run waits for the imports of the process that it is forked from. On a small machine
+# under load that takes longer than the 60 s after which Dagster would call the run failed.
+GRPC_TIMEOUT = "DAGSTER_GRPC_TIMEOUT_SECONDS"
+FIRST_RUN_SECONDS = "300"
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def _dagster(
     write_atomically(workspace, json.dumps({"load_from": [{"grpc_server": server}]}).encode())
     url = f"http://{LOOPBACK}:{port}"
     address = ("-h", LOOPBACK, "-p")
+    environment = {GRPC_TIMEOUT: os.environ.get(GRPC_TIMEOUT, FIRST_RUN_SECONDS)}
     code = Service(
         name="dagster-code",
         command=_python(
@@ -94,6 +100,7 @@ def _dagster(
         name="dagster",
         command=_python("dagster_webserver", *address, str(port), "-w", str(workspace)),
         probe=answers(f"{url}/server_info"),
+        environment=environment,
         url=url,
         after=("dagster-code",),
     )
@@ -101,6 +108,7 @@ def _dagster(
         name="dagster-daemon",
         command=_python("dagster._daemon", "run", "-w", str(workspace)),
         probe=dagster_works(url),
+        environment=environment,
         after=("dagster-code",),
     )
     return code, webserver, daemon

@@ -118,6 +118,19 @@ def test_no_command_line_shows_a_password(tmp_path: Path):
         assert "hidden" not in " ".join(service.command)
 
 
+def test_a_first_run_has_time_to_import_all_unless_the_user_says_how_long(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    def timeouts() -> dict[str, str | None]:
+        services = standard_services(settings, ("dagster",))
+        return {one.name: one.environment.get("DAGSTER_GRPC_TIMEOUT_SECONDS") for one in services}
+
+    monkeypatch.delenv("DAGSTER_GRPC_TIMEOUT_SECONDS", raising=False)
+    assert timeouts() == {"dagster-code": None, "dagster": "300", "dagster-daemon": "300"}
+    monkeypatch.setenv("DAGSTER_GRPC_TIMEOUT_SECONDS", "20")
+    assert timeouts() == {"dagster-code": None, "dagster": "20", "dagster-daemon": "20"}
+
+
 @pytest.mark.loop
 def test_dagster_runs_a_sensor_with_all_imported_and_leaves_no_process(
     settings: Settings, prepared_home: Path, definitions: Path
