@@ -20,7 +20,7 @@ from serving.processes import adopt_orphans, kill_descendants
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line; by default every combination, which takes about 70 minutes."""
+    """The command line; by default every combination, which takes 70 to 100 minutes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     add = parser.add_argument
     add("--servers", nargs="+", choices=list(SERVERS), default=list(DEFAULT), metavar="NAME")
