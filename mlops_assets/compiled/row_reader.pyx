@@ -381,14 +381,10 @@ cdef class RowReader:
 
     cdef const char* _text(self, const char* at, const char* end, list texts) except? NULL:
         """Append a text or None; gives what comes after it, or NULL."""
-        cdef const char* start = at
         if starts_with(at, end, b"null", 4):
             texts.append(None)
             return at + 4
-        at = after_escapes(at)
-        if at == NULL:
-            return NULL
-        text = text_of(start, at)
+        text = text_at(&at)
         if text is None:
             return NULL
         texts.append(text)
@@ -466,8 +462,12 @@ cdef inline const char* after_escapes(const char* at) noexcept:
     return at + 1
 
 
-cdef object text_of(const char* start, const char* after):
-    """The text of the string between its quotes, or None for what is none, or no UTF-8."""
+cdef object text_at(const char** place):
+    """The text of a string, behind which `place` is moved; None for what is none, or no UTF-8."""
+    cdef const char* start = place[0]
+    cdef const char* after = after_escapes(start)
+    if after == NULL:
+        return None
     text = decoded(start + 1, after - start - 2)
     if text is not None and "\\" in text:
         try:
@@ -475,6 +475,7 @@ cdef object text_of(const char* start, const char* after):
             text.encode()
         except ValueError:
             return None
+    place[0] = after
     return text
 
 
@@ -538,13 +539,9 @@ cdef const char* new_level_at(
     const char* at, Column* column, dict places, double* value
 ) except? NULL:
     """The place of any text, which may be behind the levels; NULL for none, and for too many."""
-    cdef const char* start = at
     cdef bytes level
     cdef int32_t place
-    at = after_escapes(at)
-    if at == NULL:
-        return NULL
-    text = text_of(start, at)
+    text = text_at(&at)
     if text is None:
         return NULL
     level = text.encode()
